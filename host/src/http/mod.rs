@@ -1,0 +1,66 @@
+//! The only room that knows hyper: routes, bodies, statuses.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`connection`], `stall` | one port for HTTP/1.1 and HTTP/2, and who is cut |
+//! | [`route`], `query`, `negotiate` | from method, path and headers to a handler |
+//! | [`error`] | the one place where errors become statuses |
+//! | [`answer`], `body` | JSON out, JSON in |
+//! | [`produce`], `gather`, [`lines`] | the append body, open for as long as the answer takes |
+//! | [`subscribe`], [`signals`] | the live stream, and what producers must hear |
+//! | [`jobs`], [`page`], [`list`], [`inspector`] | the other routes |
+
+pub mod answer;
+mod body;
+pub mod connection;
+pub mod error;
+mod gather;
+pub mod inspector;
+pub mod jobs;
+pub mod lines;
+pub mod list;
+mod negotiate;
+pub mod page;
+pub mod produce;
+mod query;
+pub mod route;
+pub mod signals;
+mod stall;
+pub mod subscribe;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::net::{TcpListener, TcpSocket};
+
+pub use connection::accept;
+pub use error::Problem;
+pub use query::Query;
+
+/// What is sent.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// What comes in.
+pub type Request = http::Request<hyper::body::Incoming>;
+/// What goes out.
+pub type Response = http::Response<Body>;
+
+/// Connections that wait to be accepted: thousands of subscribers may come back in the same second.
+const BACKLOG: u32 = 4096;
+/// What the kernel may hold for one reader; it doubles the figure for its own needs.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
+
+/// Binds a port. Errors: it is taken, or not ours to take.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // Inherited by what is accepted: a producer whose machine vanished would otherwise stay for ever.
+    socket.set_keepalive(true)?;
+    // Left alone the kernel takes megabytes for a reader that is slow, and reports room for more only when a third of them
+    // is free: a slow reader would look like one that reads nothing.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

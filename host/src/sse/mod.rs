@@ -1,0 +1,20 @@
+//! Server-sent events: bytes of a frame, and who is to be woken. SSE is only a hint that the log has more.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | [`frame`] | bytes |
+//! | `ring` | what was published lately on a stream, encoded once for all |
+//! | [`hub`] | who is there: joins, leaves, counts, publishes |
+//! | [`subscription`], [`listener`] | one reader of a stream; one producer that listens for signals |
+//!
+//! Law: a reader joins the hub, then reads the log, then follows the ring. Whatever the hub does not have, the log has.
+
+pub mod frame;
+pub mod hub;
+pub mod listener;
+mod ring;
+pub mod subscription;
+
+pub use hub::{Hub, HubConfig, TooMany};
+pub use listener::{Heard, Listener, Signal};
+pub use subscription::{Subscription, Taken};

@@ -1,0 +1,230 @@
+//! The house itself: which room knows what, what the component imports, and that its interface is explained.
+//! Source: DESIGN.md section 2.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use rejoin::engine::{RuntimeConfig, tunables};
+use rejoin_tests::root;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use wit_parser::{Docs, Resolve, TypeDefKind, WorldItem};
+
+/// Every Rust file below a folder, with its path from the root.
+fn sources(folder: &str) -> Result<Vec<(String, String)>> {
+    let (mut files, mut folders) = (Vec::new(), vec![PathBuf::from(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).with_context(|| folder.display().to_string())? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push((path.display().to_string(), std::fs::read_to_string(entry.path())?));
+            }
+        }
+    }
+    ensure!(!files.is_empty(), "no Rust in {folder}");
+    Ok(files)
+}
+
+/// The names before `::` in the code of a file, and what follows each one.
+fn paths(text: &str) -> Vec<(&str, &str)> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let in_line = |line| {
+        let at = str::match_indices(line, "::").map(|(at, _)| at);
+        at.map(move |at| {
+            let (before, after) = (&line[..at], &line[at + 2..]);
+            let start = before.rfind(|c| !is_name(c)).map_or(0, |at| at + 1);
+            let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
+            (&before[start..], &after[..end])
+        })
+    };
+    code.flat_map(in_line).collect()
+}
+
+#[test]
+fn each_crate_is_known_in_its_own_room_only() -> Result<()> {
+    let rooms: [(&[&str], &[&str]); 3] = [
+        (&["wasmtime", "wasmtime_wasi"], &["host/src/engine/"]),
+        (&["hyper", "hyper_util"], &["host/src/http/", "host/src/app.rs", "host/src/main.rs"]),
+        (&["redis"], &["host/src/store/redis", "host/src/sse/wake"]),
+    ];
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (file, text) in sources("host/src")? {
+        for (name, _) in paths(&text) {
+            let Some((_, allowed)) = rooms.iter().find(|(names, _)| names.contains(&name)) else { continue };
+            seen.insert(name.to_owned());
+            if !allowed.iter().any(|room| file.starts_with(room)) {
+                wrong.push(format!("{file} knows {name}"));
+            }
+        }
+    }
+    ensure!(seen.contains("wasmtime") && seen.contains("hyper"), "this test looks at nothing: {seen:?}");
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    for (file, text) in sources("guest")? {
+        let foreign = paths(&text).into_iter().find(|(name, _)| ["wasmtime", "hyper", "tokio", "redis"].contains(name));
+        ensure!(foreign.is_none(), "{file} knows {foreign:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_room_points_back() -> Result<()> {
+    // main -> app -> http -> engine -> { store, sse }; http reads store and sse directly, and is handed the app.
+    let may_use: [(&str, &[&str]); 6] = [
+        ("types.rs", &[]),
+        ("config.rs", &[]),
+        ("shutdown.rs", &[]),
+        ("store", &["types", "store"]),
+        ("sse", &["types", "sse", "store"]),
+        ("engine", &["types", "store", "sse", "engine"]),
+    ];
+    let (mut wrong, mut looked_at) = (Vec::new(), 0);
+    for (file, text) in sources("host/src")? {
+        let inside = file.strip_prefix("host/src/").context("a path")?;
+        let room = inside.split('/').next().unwrap_or(inside);
+        let Some((_, allowed)) =
+            may_use.iter().find(|(name, _)| room.trim_end_matches(".rs") == name.trim_end_matches(".rs"))
+        else {
+            continue;
+        };
+        for (_, used) in paths(&text).into_iter().filter(|(name, _)| *name == "crate") {
+            looked_at += 1;
+            ensure!(!used.is_empty(), "{file}: `use crate::{{…}}` hides the room: one line for each");
+            if !allowed.contains(&used) {
+                wrong.push(format!("{file} uses {used}"));
+            }
+        }
+    }
+    ensure!(looked_at > 20, "this test looks at nothing: {looked_at}");
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    Ok(())
+}
+
+/// The names in one section of a manifest.
+fn section(manifest: &Path, name: &str) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(manifest).with_context(|| manifest.display().to_string())?;
+    let lines = text.lines().map(str::trim).skip_while(|line| *line != format!("[{name}]")).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(|line| line.split(['.', '=', ' ']).next().unwrap_or_default().to_owned()).collect())
+}
+
+#[test]
+fn the_core_is_pure_and_the_house_has_five_packages() -> Result<()> {
+    let core = root().join("guest/core/Cargo.toml");
+    assert_eq!(section(&core, "dependencies")?, ["memchr", "serde_json"], "pure ones, and few");
+    let guest = section(&root().join("guest/Cargo.toml"), "dependencies")?;
+    assert_eq!(guest, ["rejoin-core", "wit-bindgen"]);
+    for (file, text) in sources("guest/core/src")? {
+        let impure = paths(&text).into_iter().find(|(name, used)| {
+            let words = ["time", "thread", "net", "fs", "io", "env", "process"];
+            *name == "std" && words.contains(used) || ["SystemTime", "Instant", "RandomState"].contains(name)
+        });
+        ensure!(impure.is_none(), "{file} has a clock, randomness or I/O: {impure:?}");
+    }
+    let workspace = std::fs::read_to_string(root().join("Cargo.toml"))?;
+    let members = workspace.lines().find(|line| line.starts_with("members")).context("members")?;
+    assert_eq!(members, r#"members = ["guest", "guest/core", "host", "tests", "xtask"]"#);
+    Ok(())
+}
+
+#[test]
+fn files_are_short_enough_to_be_read() -> Result<()> {
+    for folder in ["guest/src", "guest/core/src", "host/src", "xtask/src"] {
+        for (file, text) in sources(folder)? {
+            let lines = text.lines().count();
+            // A few lines more are no reason to cut a file in two.
+            ensure!(lines <= 420, "{file} has {lines} lines: over 400 it wants splitting");
+        }
+    }
+    Ok(())
+}
+
+fn wit() -> Result<(Resolve, wit_parser::PackageId)> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("wit")).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    Ok((resolve, package))
+}
+
+#[test]
+fn the_component_imports_and_exports_exactly_what_its_world_names() -> Result<()> {
+    let (resolve, package) = wit()?;
+    let world = &resolve.worlds[resolve.packages[package].worlds["engine"]];
+    let named = |items: &wit_parser::IndexMap<wit_parser::WorldKey, WorldItem>| -> BTreeSet<String> {
+        items.keys().map(|key| resolve.name_world_key(key)).collect()
+    };
+
+    let engine = Engine::new(&tunables::config())?;
+    #[expect(unsafe_code, reason = "the bytes come from this build's own compiler")]
+    // SAFETY: they were made by `Engine::precompile_component` in the host's build script.
+    let component = unsafe { Component::deserialize(&engine, RuntimeConfig::default().component) }?;
+    let kind = component.component_type();
+    let imports: BTreeSet<String> = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
+    let exports: BTreeSet<String> = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
+
+    assert_eq!(imports, named(&world.imports));
+    assert_eq!(exports, named(&world.exports));
+    let foreign: Vec<_> = imports.iter().filter(|name| !name.starts_with("rejoin:streams/")).collect();
+    assert_eq!(foreign, ["wasi:clocks/wall-clock@0.2.0"], "nothing else of its host");
+    Ok(())
+}
+
+#[test]
+fn every_item_of_the_interface_is_explained() -> Result<()> {
+    let (resolve, package) = wit()?;
+    let (mut silent, mut items) = (Vec::new(), 0);
+    let mut look = |name: String, docs: &Docs| {
+        items += 1;
+        if docs.contents.as_deref().is_none_or(|text| text.trim().is_empty()) {
+            silent.push(name);
+        }
+    };
+    let package = &resolve.packages[package];
+    look(package.name.to_string(), &package.docs);
+    for (name, world) in &package.worlds {
+        let world = &resolve.worlds[*world];
+        look(name.clone(), &world.docs);
+        for (key, item) in world.imports.iter().chain(&world.exports) {
+            // An import without a statement of its own comes along with one that needs its types.
+            if let WorldItem::Interface { docs, id, .. } = item
+                && !(docs.contents.is_none() && resolve.interfaces[*id].functions.is_empty())
+            {
+                look(format!("{name}: {}", resolve.name_world_key(key)), docs);
+            }
+        }
+    }
+    for (at, interface) in &package.interfaces {
+        let interface = &resolve.interfaces[*interface];
+        look(at.clone(), &interface.docs);
+        for (name, function) in &interface.functions {
+            look(format!("{at}.{name}"), &function.docs);
+        }
+        for (name, id) in &interface.types {
+            let kind = &resolve.types[*id];
+            // `use other.{name}` is a name for what is explained there.
+            if !matches!(kind.kind, TypeDefKind::Type(_)) {
+                look(format!("{at}.{name}"), &kind.docs);
+            }
+            let inside = |part: &str| format!("{at}.{name}.{part}");
+            match &kind.kind {
+                TypeDefKind::Record(record) => {
+                    record.fields.iter().for_each(|part| look(inside(&part.name), &part.docs))
+                }
+                TypeDefKind::Variant(variant) => {
+                    variant.cases.iter().for_each(|part| look(inside(&part.name), &part.docs))
+                }
+                TypeDefKind::Enum(cases) => cases.cases.iter().for_each(|part| look(inside(&part.name), &part.docs)),
+                TypeDefKind::Flags(flags) => flags.flags.iter().for_each(|part| look(inside(&part.name), &part.docs)),
+                _ => {}
+            }
+        }
+    }
+    ensure!(items > 100, "this test looks at nothing: {items}");
+    ensure!(silent.is_empty(), "without a word: {silent:#?}");
+    Ok(())
+}

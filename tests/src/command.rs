@@ -1,0 +1,124 @@
+//! The real program: built once, started on a free port, watched from outside.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::client::Client;
+
+/// Nothing that a test waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program of this checkout, in the profile and target directory of the running test.
+///
+/// cargo gives a test the path of a program of its own package only, so cargo is asked. Nothing is compiled twice: the
+/// packages that decide about features are those of the test's own build.
+pub fn program() -> Result<&'static Path> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|error| anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    // A test is <target>/<profile>/deps/<test>, a program <target>/<profile>/<program>.
+    let this = std::env::current_exe()?;
+    let folder = this.parent().context("the folder of this program")?;
+    let profile = if folder.ends_with("deps") { folder.parent().context("the profile's folder")? } else { folder };
+    let target = profile.parent().context("the target directory")?;
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--message-format=json", "--bin=rejoin", "-p=rejoin", "-p=rejoin-tests"]);
+    cargo.arg("--target-dir").arg(target).current_dir(crate::root());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let output = cargo.stderr(Stdio::inherit()).output().context("cargo cannot be started")?;
+    ensure!(output.status.success(), "cargo build: {}", output.status);
+    let messages = String::from_utf8(output.stdout)?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.filter(|message| message["target"]["name"] == "rejoin").find_map(|message| {
+        let path = message["executable"].as_str()?;
+        Some(PathBuf::from(path))
+    });
+    program.context("cargo named no program")
+}
+
+/// A command of the program that hears nothing from the outer environment's `REJOIN_*` and `RUST_LOG`.
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Command> {
+    let mut command = Command::new(program()?);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("REJOIN_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_LOG").args(arguments).envs(variables.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    Ok(command)
+}
+
+/// Runs the program to its end, which must come by itself.
+pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Output> {
+    let output = tokio::time::timeout(PATIENCE, command(arguments, variables)?.output());
+    Ok(output.await.context("the program did not end by itself")??)
+}
+
+/// The program, listening. Dropped: killed.
+pub struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Where it listens, as it says.
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// Starts it on a free port with these further arguments.
+    pub async fn start(arguments: &[&str]) -> Result<Self> {
+        let mut command = command(&["--listen", "127.0.0.1:0"], &[("RUST_LOG", "warn")])?;
+        // What it logs is for whoever reads the test's output.
+        let mut child = command.args(arguments).stderr(Stdio::inherit()).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("stdout")?).lines();
+        let first = line(&mut lines).await?;
+        let (_, address) = first.split_once("http://").with_context(|| format!("no address in {first:?}"))?;
+        Ok(Program { address: address.trim().parse()?, child, lines })
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// The next line that it prints.
+    pub async fn line(&mut self) -> Result<String> {
+        line(&mut self.lines).await
+    }
+
+    /// The most memory it ever had resident, in bytes.
+    pub fn memory_peak(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().context("it has ended")?))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        Ok(peak.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
+    }
+
+    /// Sends it a signal by name.
+    pub async fn signal(&self, name: &str) -> Result<()> {
+        let id = self.child.id().context("it has ended")?.to_string();
+        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await?;
+        ensure!(sent.success(), "kill: {sent}");
+        Ok(())
+    }
+
+    /// Waits for its end: the exit code.
+    pub async fn end(&mut self) -> Result<Option<i32>> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.context("the program goes on")??;
+        Ok(status.code())
+    }
+}
+
+async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<String> {
+    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("the program prints nothing")??;
+    line.context("the program has ended")
+}

@@ -1,0 +1,93 @@
+//! `cargo xtask serve | test | component | fold | bench`: finds or installs what is missing, then does the thing.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+mod commands;
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  serve [arguments…]     build the server and run it with these arguments (127.0.0.1:8787 unless told otherwise)
+  test [filter…]         install what the tests need, build everything, run all tests or those whose names contain a filter
+  component              write the component to target/rejoin.wasm, print its size and SHA-256
+  fold [--component]     fold events from standard input into content on standard output, natively or in the component
+  bench [name…]          run the benchmarks, or those named
+";
+
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Serve(Vec<String>),
+    Test(Vec<String>),
+    Component,
+    Fold(Vec<String>),
+    Bench(Vec<String>),
+}
+
+fn main() -> ExitCode {
+    let Some(command) = parse(std::env::args().skip(1)) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match run(command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `None`: no such command. What follows a command's name belongs to the program it starts and is not looked at.
+fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Command> {
+    let name = arguments.next()?;
+    let rest: Vec<String> = arguments.collect();
+    match name.as_str() {
+        "serve" => Some(Command::Serve(rest)),
+        "test" => Some(Command::Test(rest)),
+        "component" if rest.is_empty() => Some(Command::Component),
+        "fold" => Some(Command::Fold(rest)),
+        "bench" => Some(Command::Bench(rest)),
+        _ => None,
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve(arguments) => commands::serve(&arguments),
+        Command::Test(filters) => commands::test(&filters),
+        Command::Component => commands::component(),
+        Command::Fold(arguments) => commands::tool("fold", &arguments),
+        Command::Bench(names) => commands::tool("bench", &names),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Option<Command> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_follows_a_command_goes_to_the_program_untouched() {
+        let arguments = vec!["--listen".to_owned(), "0.0.0.0:80".to_owned()];
+        assert_eq!(parsed("serve --listen 0.0.0.0:80"), Some(Command::Serve(arguments)));
+        assert_eq!(parsed("fold --component"), Some(Command::Fold(vec!["--component".to_owned()])));
+    }
+
+    #[test]
+    fn a_command_without_arguments_is_a_whole_command() {
+        assert_eq!(parsed("test"), Some(Command::Test(Vec::new())));
+        assert_eq!(parsed("component"), Some(Command::Component));
+    }
+
+    #[test]
+    fn no_command_an_unknown_one_or_one_argument_too_many_is_a_usage_error() {
+        for line in ["", "deploy", "--help", "component twice"] {
+            assert_eq!(parsed(line), None, "{line}");
+        }
+    }
+}
