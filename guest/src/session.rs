@@ -178,6 +178,10 @@ impl wit::GuestSession for Live {
         let snapshot = self.session.borrow().resume_state().map_err(convert::refusal)?;
         Ok(wit::Snapshot { at: convert::cursor(snapshot.at), state: snapshot.state })
     }
+
+    fn save(&self) -> Result<String, types::Refusal> {
+        self.session.borrow().save().map_err(convert::refusal)
+    }
 }
 
 fn effect(outcome: Outcome) -> wit::Effect {

@@ -9,13 +9,14 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Config, StoreKind};
-use crate::engine::{Runtime, RuntimeConfig, Sessions, SessionsConfig};
+use crate::engine::{Failure, Runtime, RuntimeConfig, Sessions, SessionsConfig};
 use crate::http;
 use crate::shutdown::Shutdown;
-use crate::sse::{Hub, HubConfig};
+use crate::sse::{Hub, HubConfig, wake};
 use crate::store::memory::MemoryConfig;
-use crate::store::{MemoryStore, Store};
-use crate::types::now_ms;
+use crate::store::redis::{RedisConfig, RedisStore};
+use crate::store::{MemoryStore, Patience, Store, StoreError};
+use crate::types::{Job, StreamId, now_ms};
 
 /// How often the sweeper looks, and how many idle jobs it settles each time at most.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -44,8 +45,8 @@ pub struct App {
 impl App {
     /// Joins the rooms around the component that this host was built with.
     ///
-    /// Errors: the component cannot be loaded.
-    pub fn start(config: Config) -> anyhow::Result<Arc<Self>> {
+    /// Errors: the component cannot be loaded, or there is no store.
+    pub async fn start(config: Config) -> anyhow::Result<Arc<Self>> {
         let defaults = RuntimeConfig::default();
         let runtime = RuntimeConfig {
             instances_max: config.sessions_max.saturating_add(TRANSLATORS_MAX),
@@ -53,25 +54,17 @@ impl App {
             call_max: config.call_max,
             ..defaults
         };
-        Self::start_with(config, &runtime)
+        Self::start_with(config, &runtime).await
     }
 
     /// Joins the rooms around another component: `runtime` names it, and bounds it.
-    pub fn start_with(config: Config, runtime: &RuntimeConfig) -> anyhow::Result<Arc<Self>> {
-        let store: Arc<dyn Store> = match config.store {
-            StoreKind::Memory => Arc::new(MemoryStore::new(MemoryConfig {
-                idle: config.job_idle,
-                idle_paused: config.paused_idle,
-                retention: config.retention,
-                bytes_max: config.memory_bytes_max,
-                jobs_max: config.jobs_max,
-                jobs_per_user_max: config.jobs_per_user_max,
-            })),
-        };
+    pub async fn start_with(config: Config, runtime: &RuntimeConfig) -> anyhow::Result<Arc<Self>> {
+        let store = store(&config).await?;
         let hub = Arc::new(Hub::new(HubConfig {
             ring_bytes_max: config.ring_bytes_max,
             subscribers_max: config.subscribers_max,
             subscribers_per_stream_max: config.subscribers_per_stream_max,
+            shared: store.wakes().is_some(),
         }));
         let bounds = SessionsConfig {
             sessions_max: config.sessions_max as usize,
@@ -81,6 +74,7 @@ impl App {
             log_bytes_max: config.log_bytes_max,
             job_idle: config.job_idle,
             paused_idle: config.paused_idle,
+            store_wait: config.store_wait,
         };
         let runtime = Arc::new(Runtime::new(runtime)?);
         let sessions = Arc::new(Sessions::new(runtime, store.clone(), hub.clone(), bounds));
@@ -96,15 +90,51 @@ impl App {
     }
 }
 
-/// Serves on `listener` until `shutdown` resolves, then ends in order. Returns when nothing runs any more.
-pub async fn serve(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    serve_app(App::start(config)?, listener, shutdown).await;
-    Ok(())
+impl App {
+    /// The row of a stream. Waits for a store that cannot be reached: a browser that reconnects gives up at a 503.
+    pub async fn job(&self, stream: &StreamId) -> Result<Option<Job>, StoreError> {
+        self.patience().ask(|| self.store.job(stream)).await
+    }
+
+    /// How long a request waits for the store.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.config.store_wait)
+    }
 }
 
-/// Serves an app that is there already: see [`serve`].
-pub async fn serve_app(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+/// The store that the server was told to use. It is never another one.
+async fn store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.store {
+        StoreKind::Memory => Arc::new(MemoryStore::new(MemoryConfig {
+            idle: config.job_idle,
+            idle_paused: config.paused_idle,
+            retention: config.retention,
+            bytes_max: config.memory_bytes_max,
+            jobs_max: config.jobs_max,
+            jobs_per_user_max: config.jobs_per_user_max,
+        })),
+        StoreKind::Redis(target) => {
+            let redis = RedisConfig {
+                target: target.clone(),
+                prefix: config.redis_prefix.clone(),
+                idle: config.job_idle,
+                idle_paused: config.paused_idle,
+                retention: config.retention,
+                jobs_max: config.jobs_max,
+                jobs_per_user_max: config.jobs_per_user_max,
+            };
+            let store = Arc::new(RedisStore::connect(redis).await?);
+            tracing::info!(store = %target, "connected");
+            store
+        }
+    })
+}
+
+/// Serves on `listener` until `shutdown` resolves, then ends in order. Returns when nothing runs any more.
+pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     app.shutdown.spawn(sweep(app.clone()));
+    app.shutdown.spawn(keep_checkpoints(app.clone()));
+    app.shutdown.spawn(wake::run(app.store.clone(), app.hub.clone(), app.shutdown.token()));
     tokio::select! {
         () = http::accept(&app, &listener) => {}
         () = shutdown => {}
@@ -129,8 +159,17 @@ async fn sweep(app: Arc<App>) {
     }
 }
 
+/// Writes checkpoints off the way of the commands.
+async fn keep_checkpoints(app: Arc<App>) {
+    let ended = app.shutdown.token();
+    app.sessions.keep_checkpoints(ended.cancelled()).await;
+}
+
 async fn sweep_once(app: &App) {
-    app.sessions.drop_idle();
+    if app.hub.take_doubt() {
+        app.sessions.confirm_all().await;
+    }
+    app.sessions.drop_idle().await;
     let idle = match app.store.sweep(now_ms(), SWEEP_MAX).await {
         Ok(idle) => idle,
         Err(error) => return tracing::error!(%error, "sweep failed: tried again in a second"),
@@ -139,6 +178,8 @@ async fn sweep_once(app: &App) {
         // One bad row never keeps the others waiting: it is logged, and named again by the next sweep.
         match app.sessions.time_out(&stream).await {
             Ok(()) => tracing::info!(%stream, "job timed out"),
+            // Another replica was first, or the job went on: nothing is left to do.
+            Err(Failure::Refused(refusal)) => tracing::debug!(%stream, ?refusal, "idle job was settled elsewhere"),
             Err(error) => tracing::error!(%stream, %error, "idle job could not be settled"),
         }
     }

@@ -8,6 +8,8 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
+use crate::store::redis::RedisTarget;
+
 /// What the server may be told at start. Each flag `--a-b` is also the variable `REJOIN_A_B`; the flag wins.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rejoin", version, about = "Keeps the stream of an LLM answer alive.", long_about = None)]
@@ -15,13 +17,22 @@ pub struct Config {
     /// Where to listen. Without access tokens only a loopback address is allowed.
     #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = listen)]
     pub listen: SocketAddr,
-    /// Where jobs and logs are kept.
-    #[arg(long, env = "REJOIN_STORE", default_value = "memory", value_parser = store)]
+    /// Where jobs and logs are kept: memory, or a Redis 7 or newer that several hosts may share:
+    /// redis://[user:password@]host[:port][/db], rediss://… for TLS, several of them separated by commas for a Cluster, or
+    /// redis+sentinel://[user:password@]host:port,host:port/<master name>[/db].
+    #[arg(long, env = "REJOIN_STORE", default_value = "memory", value_parser = store, hide_env_values = true)]
     pub store: StoreKind,
+    /// What all keys in Redis begin with. Hosts that share streams have the same.
+    #[arg(long, env = "REJOIN_REDIS_PREFIX", value_name = "TEXT", default_value = "rejoin", value_parser = prefix)]
+    pub redis_prefix: String,
     /// Bytes that the memory store may hold.
     #[arg(long, env = "REJOIN_MEMORY_BYTES_MAX", value_name = "SIZE")]
     #[arg(default_value = "1GiB", value_parser = size::<u64>)]
     pub memory_bytes_max: u64,
+
+    /// How long a request waits for a store that cannot be reached, before it is answered 503.
+    #[arg(long, env = "REJOIN_STORE_WAIT", value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub store_wait: Duration,
 
     /// Bytes of one record.
     #[arg(long, env = "REJOIN_RECORD_BYTES_MAX", value_name = "SIZE")]
@@ -39,7 +50,7 @@ pub struct Config {
     #[arg(long, env = "REJOIN_LOG_BYTES_MAX", value_name = "SIZE", default_value = "64MiB", value_parser = size::<u64>)]
     pub log_bytes_max: u64,
 
-    /// Active jobs on this host.
+    /// Active jobs in the store: on this host, or on all replicas that share a Redis.
     #[arg(long, env = "REJOIN_JOBS_MAX", value_name = "COUNT", default_value = "10000", value_parser = count::<u64>)]
     pub jobs_max: u64,
     /// Active jobs of one user.
@@ -95,11 +106,13 @@ pub struct Config {
     pub shutdown_max: Duration,
 }
 
-/// Where jobs and logs are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where jobs and logs are kept. `Debug` shows no password.
+#[derive(Clone, Debug)]
 pub enum StoreKind {
     /// In this process: gone when it ends.
     Memory,
+    /// In Redis.
+    Redis(RedisTarget),
 }
 
 /// Why there is no configuration: what to print, and the exit code.
@@ -143,7 +156,7 @@ fn stop(error: clap::Error) -> Stop {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Stop { text: error.to_string(), exit_code: 0 };
     }
-    let mut text = error.to_string();
+    let mut text = without_store(&error);
     // clap names the flag; when the value came from the environment the reader looks for the variable.
     if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && let Some(name) = flag.strip_prefix("--").and_then(|rest| rest.split_whitespace().next())
@@ -152,6 +165,19 @@ fn stop(error: clap::Error) -> Stop {
         text.push_str(&format!("\nIt is set by the flag --{name} or the variable REJOIN_{variable}.\n"));
     }
     Stop { text, exit_code: 64 }
+}
+
+/// What clap says, but for the value of `--store`: there may be a password in it.
+fn without_store(error: &clap::Error) -> String {
+    let text = error.to_string();
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (Some(ContextValue::String(flag)), Some(ContextValue::String(value)))
+            if flag.starts_with("--store") && !value.is_empty() =>
+        {
+            text.replace(&format!("'{value}'"), "'…'")
+        }
+        _ => text,
+    }
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
@@ -168,8 +194,19 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 fn store(text: &str) -> Result<StoreKind, String> {
     match text {
         "memory" => Ok(StoreKind::Memory),
-        _ => Err("this version knows one store: memory".to_owned()),
+        _ => {
+            RedisTarget::parse(text).map(StoreKind::Redis).map_err(|rule| format!("a store is memory or Redis; {rule}"))
+        }
     }
+}
+
+/// 1 to 64 letters, digits, and a few signs. No braces: they mark what a Cluster hashes.
+fn prefix(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err("a prefix has 1 to 64 letters, digits, or any of - _ . :".to_owned())
 }
 
 /// A time with its unit: `500ms`, `15s`, `30m`, `2h`. Never zero.
@@ -252,7 +289,9 @@ mod tests {
         for (flag, value, says) in [
             ("--listen", "0.0.0.0:8787", "access tokens come in a later version"),
             ("--listen", "localhost", "IP:PORT"),
-            ("--store", "redis", "this version knows one store: memory"),
+            ("--store", "redis", "a store is memory or Redis"),
+            ("--store", "http://:password1@host", "redis+sentinel://"),
+            ("--redis-prefix", "a{b", "1 to 64 letters"),
             ("--retention", "5", "a unit"),
             ("--retention", "0s", "at least 1"),
             ("--record-bytes-max", "1MB", "64KiB"),
@@ -265,7 +304,15 @@ mod tests {
             for part in [flag, &variable, says] {
                 assert!(stop.text.contains(part), "{value}: {part:?} is missing in {}", stop.text);
             }
+            assert!(!stop.text.contains("password1"), "{}", stop.text);
         }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let config = read(&["--store", "redis://:password1@host"]).expect("it is valid");
+        let shown = format!("{config:?}");
+        assert!(shown.contains("redis host:6379") && !shown.contains("password1"), "{shown}");
     }
 
     #[test]

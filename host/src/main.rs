@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use rejoin::app::{self, App};
 use rejoin::config::Config;
-use rejoin::{app, http, shutdown};
+use rejoin::{http, shutdown};
 
 fn main() -> ExitCode {
     let config = match Config::read(std::env::args_os()) {
@@ -45,6 +46,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = http::listen(config.listen).with_context(|| {
         format!("cannot listen on {}: choose another address with --listen or REJOIN_LISTEN", config.listen)
     })?;
+    let app = App::start(config).await?;
     println!("{}", greeting(listener.local_addr()?));
     let stop = async {
         if let Err(error) = shutdown::signals(1).await {
@@ -53,7 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        served = app::serve(config, listener, stop) => served,
+        () = app::serve(app, listener, stop) => Ok(()),
         Ok(()) = shutdown::signals(2) => anyhow::bail!("cut by the second signal"),
     }
 }

@@ -121,6 +121,8 @@ pub struct Job {
     pub settled_ms: Option<u64>,
     /// Sequence of the last record; 0 when there is none.
     pub head: u64,
+    /// Counts the accepted writes to the row, its creation included. The store's own; 0 in a row that is to be created.
+    pub revision: u64,
     /// Everything else: name and JSON text. Names with a colon are the component's own and never shown.
     pub fields: Vec<(String, String)>,
 }

@@ -29,17 +29,17 @@ fn sources(folder: &str) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// The names before `::` in the code of a file, and what follows each one.
+/// The names that begin a path in the code of a file, and what follows each one.
 fn paths(text: &str) -> Vec<(&str, &str)> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let in_line = |line| {
         let at = str::match_indices(line, "::").map(|(at, _)| at);
-        at.map(move |at| {
+        at.filter_map(move |at| {
             let (before, after) = (&line[..at], &line[at + 2..]);
             let start = before.rfind(|c| !is_name(c)).map_or(0, |at| at + 1);
             let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
-            (&before[start..], &after[..end])
+            (!before[..start].ends_with("::")).then_some((&before[start..], &after[..end]))
         })
     };
     code.flat_map(in_line).collect()
@@ -50,7 +50,7 @@ fn each_crate_is_known_in_its_own_room_only() -> Result<()> {
     let rooms: [(&[&str], &[&str]); 3] = [
         (&["wasmtime", "wasmtime_wasi"], &["host/src/engine/"]),
         (&["hyper", "hyper_util"], &["host/src/http/", "host/src/app.rs", "host/src/main.rs"]),
-        (&["redis"], &["host/src/store/redis", "host/src/sse/wake"]),
+        (&["redis", "rustls"], &["host/src/store/redis/"]),
     ];
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
@@ -63,7 +63,8 @@ fn each_crate_is_known_in_its_own_room_only() -> Result<()> {
             }
         }
     }
-    ensure!(seen.contains("wasmtime") && seen.contains("hyper"), "this test looks at nothing: {seen:?}");
+    let all = ["wasmtime", "hyper", "redis"].iter().all(|name| seen.contains(*name));
+    ensure!(all, "this test looks at nothing: {seen:?}");
     ensure!(wrong.is_empty(), "{wrong:#?}");
     for (file, text) in sources("guest")? {
         let foreign = paths(&text).into_iter().find(|(name, _)| ["wasmtime", "hyper", "tokio", "redis"].contains(name));
@@ -77,7 +78,8 @@ fn no_room_points_back() -> Result<()> {
     // main -> app -> http -> engine -> { store, sse }; http reads store and sse directly, and is handed the app.
     let may_use: [(&str, &[&str]); 6] = [
         ("types.rs", &[]),
-        ("config.rs", &[]),
+        // What the address of a store may be, the store says.
+        ("config.rs", &["store"]),
         ("shutdown.rs", &[]),
         ("store", &["types", "store"]),
         ("sse", &["types", "sse", "store"]),

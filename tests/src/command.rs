@@ -1,6 +1,6 @@
 //! The real program: built once, started on a free port, watched from outside.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
@@ -77,7 +77,12 @@ pub struct Program {
 impl Program {
     /// Starts it on a free port with these further arguments.
     pub async fn start(arguments: &[&str]) -> Result<Self> {
-        let mut command = command(&["--listen", "127.0.0.1:0"], &[("RUST_LOG", "warn")])?;
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), arguments).await
+    }
+
+    /// Starts it on this address.
+    pub async fn start_at(address: SocketAddr, arguments: &[&str]) -> Result<Self> {
+        let mut command = command(&["--listen", &address.to_string()], &[("RUST_LOG", "warn")])?;
         // What it logs is for whoever reads the test's output.
         let mut child = command.args(arguments).stderr(Stdio::inherit()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("stdout")?).lines();

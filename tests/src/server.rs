@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use rejoin::app::{App, serve_app};
+use rejoin::app::{App, serve};
 use rejoin::config::Config;
 use rejoin::engine::RuntimeConfig;
 use tokio::sync::oneshot;
@@ -34,30 +34,28 @@ impl Server {
 
     /// With other settings.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self> {
-        Self::launch(config(change), App::start).await
+        let config = config(change);
+        Self::launch(App::start(config).await?).await
     }
 
     /// With the component that traps on demand.
     pub async fn start_trapping(change: impl FnOnce(&mut Config)) -> Result<Self> {
-        Self::launch(config(change), |config| {
-            let runtime = RuntimeConfig {
-                component: TRAPS.into(),
-                instances_max: config.sessions_max.saturating_add(16),
-                memory_bytes_max: config.session_bytes_max,
-                call_max: config.call_max,
-            };
-            App::start_with(config, &runtime)
-        })
-        .await
+        let config = config(change);
+        let runtime = RuntimeConfig {
+            component: TRAPS.into(),
+            instances_max: config.sessions_max.saturating_add(16),
+            memory_bytes_max: config.session_bytes_max,
+            call_max: config.call_max,
+        };
+        Self::launch(App::start_with(config, &runtime).await?).await
     }
 
-    async fn launch(config: Config, start: impl FnOnce(Config) -> Result<Arc<App>>) -> Result<Self> {
+    async fn launch(app: Arc<App>) -> Result<Self> {
         // As the program does it: what a socket is told belongs to what is tested.
         let listener = rejoin::http::listen((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;
-        let app = start(config)?;
         let (stop, stopped) = oneshot::channel();
-        let running = serve_app(app.clone(), listener, async move {
+        let running = serve(app.clone(), listener, async move {
             let _ = stopped.await;
         });
         Ok(Server { address, app, stop: Some(stop), task: tokio::spawn(running) })

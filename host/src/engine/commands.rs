@@ -1,6 +1,7 @@
 //! The commands of a session, as the rest of the host calls them: one method each, see `wit/session.wit`.
 
-use super::registry::{Needs, Sessions};
+use super::registry::Sessions;
+use super::run::{Done, Needs};
 use super::translator::{Dialect, Translator};
 use super::{Aborted, Content, Failure, Framing, Producer, Pushed, Snapshot};
 use crate::types::{Job, StreamId};
@@ -54,7 +55,7 @@ impl Sessions {
 
     /// Stops; the winner gets everything there is.
     pub async fn abort(&self, stream: &StreamId, generation: Option<u64>) -> Result<Aborted, Failure> {
-        let collect = |(), done: super::registry::Done<'_>| {
+        let collect = |(), done: Done<'_>| {
             let record = done.entry.and_then(|entry| entry.records().last()).map(|(_, _, record)| record);
             let final_event = String::from_utf8_lossy(record.unwrap_or_default()).into_owned();
             let live = done.live;
@@ -92,7 +93,7 @@ impl Sessions {
 
     /// The job with its content, from one cut.
     pub async fn content(&self, stream: &StreamId) -> Result<Content, Failure> {
-        let collect = |(), done: super::registry::Done<'_>| {
+        let collect = |(), done: Done<'_>| {
             let live = done.live;
             Ok(Content { job: live.job()?, at: live.head()?, parts: live.content()? })
         };

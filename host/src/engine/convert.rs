@@ -54,6 +54,7 @@ pub(super) fn job(from: wit::Job) -> Job {
         updated_ms: from.updated_ms,
         settled_ms: from.settled_ms,
         head: from.head,
+        revision: 0,
         fields: from.fields.into_iter().map(|field| (field.name, field.value)).collect(),
     }
 }
@@ -79,5 +80,6 @@ pub(super) fn refusal(written: Written) -> Option<wit::Refusal> {
         Written::GenerationReplaced(current) => Some(wit::Refusal::GenerationReplaced(current)),
         Written::NotActive(status) => Some(wit::Refusal::NotActive(status.into())),
         Written::Behind(head) => Some(wit::Refusal::Behind(head)),
+        Written::Ahead(end) => Some(wit::Refusal::Behind(end.sequence)),
     }
 }

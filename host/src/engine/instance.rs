@@ -8,7 +8,7 @@ use super::bindings::rejoin::streams::types::{Limits, Refusal};
 use super::imports::{Asked, Ctx};
 use super::runtime::Runtime;
 use super::{Failure, Framing, Producer, Pushed, Snapshot, bindings, convert};
-use crate::types::{Cursor, Job, StreamId};
+use crate::types::{Cursor, Entry, Job, StreamId};
 
 /// A live session.
 pub(super) struct Live {
@@ -20,6 +20,14 @@ pub(super) struct Live {
     pub id: u64,
     /// The generation, once it has ended: from then on the store may forget it at any time.
     pub ended: Option<u64>,
+    /// The row's revision that it knows.
+    pub revision: u64,
+    /// It knows the content, not the row alone; one that does not is good for one command.
+    pub whole: bool,
+    /// It has written since the store was last seen to have it all: see `Sessions::drop_idle`.
+    pub unconfirmed: bool,
+    /// The last entry that it wrote, unless it is large: for a store that forgets.
+    pub last_entry: Option<Entry>,
 }
 
 /// Runs one exported method of the session and sorts its three outcomes.
@@ -46,13 +54,25 @@ impl Live {
         limits: Limits,
     ) -> Result<Self, Failure> {
         let (mut store, exports) = runtime.instantiate().map_err(|error| trapped(false, &error))?;
+        let revision = job.as_ref().map_or(0, |job| job.revision);
         let ended = job.as_ref().filter(|job| job.status.is_terminal()).map(|job| job.generation);
         let job = job.map(convert::wit_job);
         let session = exports.rejoin_streams_session().session();
         let handle = session
             .call_open(&mut store, stream.as_str(), job.as_ref(), checkpoint, limits)
             .map_err(|error| trapped(store.data().memory_denied(), &error))?;
-        Ok(Live { store, exports, handle, call_ticks: runtime.call_ticks(), id, ended })
+        Ok(Live {
+            store,
+            exports,
+            handle,
+            call_ticks: runtime.call_ticks(),
+            id,
+            ended,
+            revision,
+            whole: true,
+            unconfirmed: false,
+            last_entry: None,
+        })
     }
 
     /// What the last call asked for. Taken once.
@@ -152,6 +172,11 @@ impl Live {
 
     pub(super) fn next_index(&mut self) -> Result<u64, Failure> {
         call!(self, call_next_index)
+    }
+
+    /// Everything it knows, an unsettled append included.
+    pub(super) fn save(&mut self) -> Result<String, Failure> {
+        Ok(call!(self, call_save)??)
     }
 
     pub(super) fn snapshot(&mut self) -> Result<Snapshot, Failure> {

@@ -4,14 +4,18 @@
 //! opens the stream's session, calls the component, carries out what it asked for, and settles it.
 
 mod bindings;
+mod checkpoints;
 mod commands;
 mod convert;
 mod imports;
 mod instance;
+mod open;
 mod registry;
+mod run;
 mod runtime;
 mod translator;
 pub mod tunables;
+mod write;
 
 use crate::store::StoreError;
 use crate::types::{Cursor, Job};

@@ -165,6 +165,7 @@ mod tests {
             updated_ms: 2,
             settled_ms: Some(3),
             head: 41,
+            revision: 0,
             fields: vec![
                 ("model".into(), r#""m""#.into()),
                 ("producer:p".into(), r#"{"seq":1}"#.into()),

@@ -36,7 +36,7 @@ pub(super) async fn exists(app: &App, stream: &StreamId) -> Result<Response, Pro
 }
 
 async fn known(app: &App, stream: &StreamId) -> Result<Job, Problem> {
-    app.store.job(stream).await?.ok_or_else(Problem::not_found)
+    app.job(stream).await?.ok_or_else(Problem::not_found)
 }
 
 /// `GET /v1/streams/{id}`: with `?content=false` only the row, which opens no session.
@@ -77,13 +77,13 @@ pub(super) async fn delete(app: &App, stream: &StreamId) -> Result<Response, Pro
             Err(failure) => return Err(failure.into()),
         }
     }
-    if !app.store.remove(stream, job.generation).await?
+    if !app.patience().ask(|| app.store.remove(stream, job.generation)).await?
         && let Some(newer) = app.store.job(stream).await?
     {
         return Err(Failure::Refused(Refusal::GenerationReplaced(newer.generation)).into());
     }
     app.sessions.forget(stream);
-    app.hub.gone(stream);
+    app.hub.gone(stream, job.generation);
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn complete(app: &App, stream: &StreamId, request: &mut Request
         (Some(reason), None) => app.sessions.fail(stream, generation, &reason).await?,
         (None, event) => app.sessions.complete(stream, generation, event.map(RawValue::get)).await?,
     };
-    end.shorten(app, stream, &job).await?;
+    end.shorten(app, stream, &job).await;
     Ok(answer::job_changed(StatusCode::OK, stream, &job))
 }
 
@@ -128,7 +128,7 @@ pub(super) async fn abort(app: &App, stream: &StreamId, request: &mut Request) -
             Failure::Refused(Refusal::NotActive(status)) => Problem::settled("already_settled", Status::from(status)),
             other => other.into(),
         })?;
-    end.shorten(app, stream, &aborted.job).await?;
+    end.shorten(app, stream, &aborted.job).await;
     let mut object = Object::new();
     object
         .bool("success", true)
@@ -155,10 +155,13 @@ impl End {
         Ok(End { generation: query.number("generation")?, retention_s })
     }
 
-    async fn shorten(&self, app: &App, stream: &StreamId, job: &Job) -> Result<(), Problem> {
-        let Some(seconds) = self.retention_s else { return Ok(()) };
+    /// Whoever has ended the generation is told so, whatever becomes of this.
+    async fn shorten(&self, app: &App, stream: &StreamId, job: &Job) {
+        let Some(seconds) = self.retention_s else { return };
         let expires_ms = now_ms() + (seconds * 1000).max(FAREWELL_MS);
-        Ok(app.store.expire_at(stream, job.generation, expires_ms).await?)
+        if let Err(error) = app.patience().ask(|| app.store.expire_at(stream, job.generation, expires_ms)).await {
+            tracing::warn!(%stream, %error, "the generation stays readable for the usual time");
+        }
     }
 }
 

@@ -108,6 +108,7 @@ mod tests {
             updated_ms: 0,
             settled_ms: None,
             head: 0,
+            revision: 0,
             fields: vec![],
         };
         assert_eq!(token(&stream, &job), "1789000000000.612f622e7e21");

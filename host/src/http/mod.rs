@@ -8,13 +8,14 @@
 //! | [`answer`], `body` | JSON out, JSON in |
 //! | [`produce`], `gather`, [`lines`] | the append body, open for as long as the answer takes |
 //! | [`subscribe`], [`signals`] | the live stream, and what producers must hear |
-//! | [`jobs`], [`page`], [`list`], [`inspector`] | the other routes |
+//! | [`jobs`], [`page`], [`list`], [`groups`], [`inspector`] | the other routes |
 
 pub mod answer;
 mod body;
 pub mod connection;
 pub mod error;
 mod gather;
+pub mod groups;
 pub mod inspector;
 pub mod jobs;
 pub mod lines;

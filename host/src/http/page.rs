@@ -16,7 +16,7 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// starts, null when this one reaches the end of the log.
 pub(super) async fn handle(app: &App, stream: &StreamId, query: &Query) -> Result<Response, Problem> {
     let limit = list::limit(query)?;
-    let job = app.store.job(stream).await?.ok_or_else(Problem::not_found)?;
+    let job = app.job(stream).await?.ok_or_else(Problem::not_found)?;
     let after = match query.get("after").filter(|text| !text.is_empty()) {
         Some(text) => Cursor::parse(text).ok_or_else(|| {
             Problem::bad_request("invalid_cursor", "a cursor is <generation>-<sequence>, the id of a record")

@@ -8,7 +8,7 @@ use http_body::Body as _;
 
 use super::query::percent_decode;
 use super::{
-    Problem, Query, Request, Response, answer, body, inspector, jobs, list, negotiate, page, produce, signals,
+    Problem, Query, Request, Response, answer, body, groups, inspector, jobs, list, negotiate, page, produce, signals,
     subscribe,
 };
 use crate::app::App;
@@ -30,6 +30,7 @@ enum Route {
     Action,
     Resume,
     Signals,
+    Group(groups::Part),
 }
 
 impl Route {
@@ -56,7 +57,7 @@ impl Route {
             "action" => Route::Action,
             "resume" => Route::Resume,
             "signals" => Route::Signals,
-            _ => return None,
+            _ => Route::Group(groups::Part::of(tail)?),
         };
         Some((route, id))
     }
@@ -77,6 +78,7 @@ impl Route {
             Route::Action => "/v1/streams/{id}/action",
             Route::Resume => "/v1/streams/{id}/resume",
             Route::Signals => "/v1/streams/{id}/signals",
+            Route::Group(part) => part.template(),
         }
     }
 
@@ -88,6 +90,7 @@ impl Route {
             Route::Stream => "GET, HEAD, POST, PATCH, DELETE",
             Route::Events => "GET, HEAD, POST",
             Route::Sample | Route::Complete | Route::Abort | Route::Action => "POST",
+            Route::Group(part) => part.methods(),
         }
     }
 
@@ -157,6 +160,7 @@ async fn handle_stream(
             negotiate::Shape::Page => page::handle(app, stream, &Query::of(request.uri())?).await,
         },
         Route::Signals => signals::handle(app, stream, request).await,
+        Route::Group(part) => groups::handle(app, stream, part, request).await,
         Route::Resume => jobs::resume(app, stream).await,
         Route::Complete => jobs::complete(app, stream, request).await,
         Route::Abort => jobs::abort(app, stream, request).await,
@@ -203,6 +207,13 @@ mod tests {
             ("/v1/streams/a/complete", Some((Route::Complete, "a"))),
             ("/v1/streams/a/signals", Some((Route::Signals, "a"))),
             ("/v1/streams/events/events", Some((Route::Events, "events"))),
+            ("/v1/streams/a/groups/g", Some((Route::Group(groups::Part::Itself), "a"))),
+            ("/v1/streams/a/groups/events/events", Some((Route::Group(groups::Part::Events), "a"))),
+            ("/v1/streams/a/groups/g%2Fh/pending", Some((Route::Group(groups::Part::Pending), "a"))),
+            ("/v1/streams/a/groups/g/ack", Some((Route::Group(groups::Part::Ack), "a"))),
+            ("/v1/streams/a/groups", None),
+            ("/v1/streams/a/groups/g/nothing", None),
+            ("/v1/streams/a/groups/g/ack/", None),
             ("/v1/streams/", Some((Route::Stream, ""))),
             ("/v1/streams/a/", None),
             ("/v1/streams/a/b/events", None),

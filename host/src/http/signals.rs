@@ -10,7 +10,8 @@
 //! | `settled` | `status`: how it ended otherwise; the last one |
 //!
 //! A signal is a hint and may be lost; what it is about stands in the job row. So the row is read when a producer comes,
-//! when it missed signals, and with every keep-alive. A resolved action that was missed stands in the log.
+//! when it missed signals, and with every keep-alive. A resolved action that was missed stands in the log. Whether there are
+//! subscribers is counted over all replicas, and told to each producer only when it changes from what it was told before.
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ use super::subscribe::{response, too_many};
 use super::{Problem, Query, Request, Response};
 use crate::app::App;
 use crate::engine::{Failure, Refusal};
-use crate::sse::{Heard, Listener, Signal, frame};
+use crate::sse::{Heard, Hub, Listener, Signal, frame};
 use crate::types::{Job, Status, StreamId};
 
 /// Answers with the signals of the current generation, or of `?generation=`.
@@ -40,17 +41,32 @@ pub async fn handle(app: &Arc<App>, stream: &StreamId, request: &Request) -> Res
 async fn open(source: Arc<dyn Source>, stream: &StreamId, wanted: Option<u64>) -> Result<Response, Problem> {
     // Listen first, then read the row: the other order misses what happens in between.
     let listener = source.hub().listen(stream).map_err(too_many)?;
-    let Some(job) = source.store().job(stream).await? else { return Err(Problem::not_found()) };
+    let Some(job) = source.job(stream).await? else { return Err(Problem::not_found()) };
     let mut signals = Signals {
         clock: Clock::new(source.shutdown(), source.keep_alive()),
         generation: wanted.unwrap_or(job.generation),
         stream: stream.clone(),
         step: Step::Listen,
         first: None,
+        ready: false,
+        shared: false,
         source,
         listener,
     };
-    let ready = signals.listener.ready();
+    // Asked after this one listens, so that a change in between is heard.
+    let ready = match signals.source.readers(stream).await {
+        Ok(Some(any)) => {
+            signals.shared = true;
+            any
+        }
+        Ok(None) => signals.listener.ready(),
+        Err(error) => {
+            tracing::debug!(%stream, %error, "cannot ask for readers");
+            signals.shared = true;
+            false
+        }
+    };
+    signals.ready = ready;
     let state = signals.judge(&job, ready);
     signals.first = Some([frame::RETRY, &state].concat().into());
     Ok(response(signals.into_stream()))
@@ -64,6 +80,10 @@ struct Signals {
     clock: Clock,
     generation: u64,
     first: Option<Bytes>,
+    /// Whether there are subscribers, as the producer was told.
+    ready: bool,
+    /// Other replicas may have subscribers.
+    shared: bool,
     step: Step,
 }
 
@@ -120,14 +140,18 @@ impl Signals {
             Heard::Signal(generation, signal) => (generation, signal),
             Heard::Lagged => {
                 self.step = Step::Look;
-                // The one signal that the row does not know of.
-                let ready = self.source.hub().subscribers_of(&self.stream) > 0;
-                return Ok(if ready { frame::signal("ready", self.generation, "") } else { Vec::new() });
+                // The one signal that the row does not know of. Of other replicas it is repeated to all who listen.
+                let here = self.source.hub().subscribers_of(&self.stream) > 0;
+                return Ok(if self.shared && !here { Vec::new() } else { self.present(here) });
             }
             Heard::Gone => {
                 self.step = Step::End;
                 return Ok(Vec::new());
             }
+        };
+        let generation = match generation {
+            Hub::EVERY_GENERATION => self.generation,
+            generation => generation,
         };
         if generation < self.generation {
             return Ok(Vec::new());
@@ -136,17 +160,14 @@ impl Signals {
             return Ok(self.replaced(generation));
         }
         match signal {
-            Signal::Ready => Ok(frame::signal("ready", self.generation, "")),
+            Signal::Ready => Ok(self.present(true)),
             Signal::Abort => Ok(self.last("abort", "")),
             Signal::Replaced(by) => Ok(self.replaced(by)),
             Signal::Resolved(answer) => {
                 let members = answer.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
                 Ok(frame::signal("action_resolved", self.generation, members.unwrap_or_default()))
             }
-            Signal::SubscribersLeft => {
-                self.step = Step::Left;
-                Ok(Vec::new())
-            }
+            Signal::SubscribersLeft => Ok(self.present(false)),
             Signal::Settled => {
                 self.step = Step::Look;
                 Ok(Vec::new())
@@ -155,7 +176,7 @@ impl Signals {
     }
 
     async fn look(&mut self) -> Result<Vec<u8>, Interrupted> {
-        match self.clock.race(self.source.store().job(&self.stream)).await? {
+        match self.clock.race(self.source.job(&self.stream)).await? {
             Ok(Some(job)) => {
                 self.step = Step::Listen;
                 Ok(self.judge(&job, false))
@@ -174,7 +195,8 @@ impl Signals {
 
     async fn left(&mut self) -> Result<Vec<u8>, Interrupted> {
         let content = self.clock.race(self.source.content(&self.stream)).await?;
-        self.step = Step::Listen;
+        // Signals may have been lost besides this one.
+        self.step = Step::Look;
         let parts = match content {
             Ok(content) if content.job.generation != self.generation => {
                 return Ok(self.replaced(content.job.generation));
@@ -190,6 +212,19 @@ impl Signals {
             }
         };
         Ok(frame::signal("subscribers_left", self.generation, &format!("\"content\":{parts}")))
+    }
+
+    /// There are subscribers, or none any more.
+    fn present(&mut self, ready: bool) -> Vec<u8> {
+        if self.ready == ready {
+            return Vec::new();
+        }
+        self.ready = ready;
+        if ready {
+            return frame::signal("ready", self.generation, "");
+        }
+        self.step = Step::Left;
+        Vec::new()
     }
 
     /// What the row says, and whether somebody reads.

@@ -65,7 +65,7 @@ impl Wanted {
 }
 
 async fn open(source: Arc<dyn Source>, stream: &StreamId, wanted: Wanted) -> Result<Response, Problem> {
-    let Some(job) = source.store().job(stream).await? else { return unknown(wanted) };
+    let Some(job) = source.job(stream).await? else { return unknown(wanted) };
     let reset = match wanted {
         Wanted::First | Wanted::State => false,
         Wanted::After(cursor) if cursor == job.cursor() && job.status.is_terminal() => return Ok(no_content()),

@@ -3,6 +3,7 @@
 //! A stream has a channel while somebody reads or listens. Joins, leaves and their signals are one step under the lock of
 //! the stream's shard; encoding and waking happen outside of it.
 
+mod interest;
 mod seat;
 #[cfg(test)]
 mod tests;
@@ -14,12 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
+use self::interest::Interest;
 use self::seat::Counted;
 use super::listener::{Listener, SIGNALS_MAX, Signal};
 use super::ring::{Chunk, Ring};
 use super::subscription::{State, Subscription};
 use crate::types::{Entry, StreamId};
 
+pub(super) use interest::{Changes, Known};
 pub(super) use seat::Seat;
 
 /// Bounds of the hub.
@@ -31,11 +34,18 @@ pub struct HubConfig {
     pub subscribers_max: usize,
     /// Readers of one stream; as many listeners besides.
     pub subscribers_per_stream_max: usize,
+    /// Other replicas share the store: what is told of readers is told by [`super::wake`], over all replicas.
+    pub shared: bool,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        HubConfig { ring_bytes_max: 256 * 1024, subscribers_max: 20_000, subscribers_per_stream_max: 2_000 }
+        HubConfig {
+            ring_bytes_max: 256 * 1024,
+            subscribers_max: 20_000,
+            subscribers_per_stream_max: 2_000,
+            shared: false,
+        }
     }
 }
 
@@ -59,6 +69,7 @@ pub struct Hub {
     channels: AtomicU64,
     subscribers: AtomicUsize,
     listeners: AtomicUsize,
+    interest: Interest,
 }
 
 type Shard = HashMap<StreamId, Channel>;
@@ -89,6 +100,7 @@ impl Hub {
             channels: AtomicU64::new(0),
             subscribers: AtomicUsize::new(0),
             listeners: AtomicUsize::new(0),
+            interest: Interest::default(),
         }
     }
 
@@ -138,11 +150,17 @@ impl Hub {
         }
     }
 
-    /// The stream is forgotten: its readers and listeners end.
-    pub fn gone(&self, stream: &StreamId) {
+    /// The stream is forgotten, with this generation and all before it: its readers and listeners end.
+    pub fn gone(&self, stream: &StreamId, generation: u64) {
         // Out of the map first: whoever joins from now on has a channel of its own.
-        let channel = self.shard(stream).remove(stream);
+        let channel = {
+            let mut shard = self.shard(stream);
+            let known = shard.get(stream).map(|channel| channel.state.borrow().generation);
+            // Those of a newer generation stay.
+            known.filter(|known| *known <= generation).and_then(|_| shard.remove(stream))
+        };
         if let Some(channel) = channel {
+            self.note(stream);
             channel.state.send_modify(|state| state.gone = true);
         }
     }
@@ -165,7 +183,7 @@ impl Hub {
         channel.subscribers += 1;
         channel.state.send_if_modified(|state| state.raise(generation));
         if channel.subscribers == 1 {
-            channel.tell(channel.state.borrow().generation, Signal::Ready);
+            self.tell_presence(stream, channel, Signal::Ready);
         }
         counted.keep();
         Ok(Subscription::new(Arc::clone(self), stream.clone(), channel.id, channel.state.subscribe()))
@@ -180,6 +198,9 @@ impl Hub {
             return Err(TooMany::OnStream(self.config.subscribers_per_stream_max));
         }
         channel.listeners += 1;
+        if channel.listeners == 1 {
+            self.note(stream);
+        }
         let signals = channel.signals.get_or_insert_with(|| broadcast::Sender::new(SIGNALS_MAX)).subscribe();
         counted.keep();
         Ok(Listener::new(Arc::clone(self), stream.clone(), channel.id, signals, channel.subscribers > 0))
@@ -193,6 +214,14 @@ impl Hub {
     /// Readers of one stream.
     pub fn subscribers_of(&self, stream: &StreamId) -> usize {
         self.shard(stream).get(stream).map_or(0, |channel| channel.subscribers)
+    }
+
+    /// The first reader came, or the last one left. Where there are other replicas, what they have counts as well.
+    fn tell_presence(&self, stream: &StreamId, channel: &Channel, signal: Signal) {
+        match self.config.shared {
+            true => self.note(stream),
+            false => channel.tell(channel.state.borrow().generation, signal),
+        }
     }
 
     fn shard(&self, stream: &StreamId) -> MutexGuard<'_, Shard> {
@@ -227,10 +256,13 @@ impl Hub {
                     state.ring.let_go();
                     false
                 });
-                channel.tell(channel.state.borrow().generation, Signal::SubscribersLeft);
+                self.tell_presence(stream, channel, Signal::SubscribersLeft);
             }
         } else {
             channel.listeners -= 1;
+            if channel.listeners == 0 {
+                self.note(stream);
+            }
         }
         if channel.subscribers == 0 && channel.listeners == 0 {
             shard.remove(stream);

@@ -6,6 +6,7 @@
 //! | `ring` | what was published lately on a stream, encoded once for all |
 //! | [`hub`] | who is there: joins, leaves, counts, publishes |
 //! | [`subscription`], [`listener`] | one reader of a stream; one producer that listens for signals |
+//! | [`wake`] | what other replicas that share the store commit, and whether they have readers |
 //!
 //! Law: a reader joins the hub, then reads the log, then follows the ring. Whatever the hub does not have, the log has.
 
@@ -14,6 +15,7 @@ pub mod hub;
 pub mod listener;
 mod ring;
 pub mod subscription;
+pub mod wake;
 
 pub use hub::{Hub, HubConfig, TooMany};
 pub use listener::{Heard, Listener, Signal};

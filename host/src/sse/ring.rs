@@ -71,6 +71,17 @@ impl Ring {
         self.last = None;
     }
 
+    /// Sequence of the last record of the run; none when nothing is known.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    /// Forgets everything but that the log ends at `last`.
+    pub(super) fn rewind(&mut self, last: u64) {
+        self.let_go();
+        self.last = Some(last);
+    }
+
     /// Gives the memory back; what is left is the empty run after the last record.
     pub(super) fn let_go(&mut self) {
         self.chunks = VecDeque::new();

@@ -1,17 +1,25 @@
-//! The log and the job rows: one trait, kept in memory here, in Redis later. The only truth there is.
+//! The log and the job rows: one trait, kept in this process or in Redis. The only truth there is.
 //!
 //! Law: one atomic step checks generation, status and position, adds the records, changes the row and extends
 //! what must live longer. Nothing is half done, and nothing that was refused leaves a trace.
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod groups;
 pub mod memory;
+mod patience;
+pub mod redis;
+pub mod wakes;
 
 use futures_util::future::BoxFuture;
 
 use crate::types::{Cursor, Entry, Job, Status, StreamId};
 
+pub use self::redis::RedisStore;
+pub use groups::{Groups, NewGroup, Pending, Unseen};
 pub use memory::MemoryStore;
+pub(crate) use patience::Patience;
+pub use wakes::{Wake, Wakes};
 
 /// Identifies one attempt to write, so that its repeat is recognised: the session that made it, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,8 @@ pub struct Append {
     pub entry: Option<Entry>,
     /// The status the row must still have.
     pub expected_status: Status,
+    /// The revision the row must still have: what is written was decided on all of it.
+    pub expected_revision: u64,
     /// The new status, where it changes.
     pub status: Option<Status>,
     /// Fields to write; JSON `null` removes one.
@@ -52,8 +62,37 @@ pub enum Written {
     GenerationReplaced(u64),
     /// The job has ended in this status.
     NotActive(Status),
-    /// The log ends at this sequence, or the row has another active status: open again.
+    /// The log ends at this sequence, or the row has another active status or revision: open again.
     Behind(u64),
+    /// The log ends here, before what the writer knows to have been accepted, or the row has an older revision: the store
+    /// has forgotten acknowledged writes. See [`Store::rescue`].
+    Ahead(Cursor),
+}
+
+/// What a session knows of a generation whose acknowledged writes the store has forgotten.
+#[derive(Clone, Debug)]
+pub struct Rescue {
+    /// Who gives it back, for repeats.
+    pub ticket: Ticket,
+    /// The row, as it is after `entry`, with the revision that it has for the session.
+    pub job: Job,
+    /// The last write of the session: it ends at `job.head`. None when there is none.
+    pub entry: Option<Entry>,
+    /// Everything up to `job.head`, what was forgotten included.
+    pub checkpoint: String,
+    /// Unix milliseconds of the write.
+    pub now_ms: u64,
+}
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The end of its log.
+    pub cursor: Cursor,
+    /// Its status.
+    pub status: Status,
+    /// See [`Job::revision`].
+    pub revision: u64,
 }
 
 /// What a read of the log gives.
@@ -88,7 +127,10 @@ pub enum StoreError {
     #[error("store unavailable: {0}")]
     Unavailable(String),
     /// There is no room. Nothing has changed; it may be tried again later.
-    #[error("store full: {bytes_max} bytes are in use; raise --memory-bytes-max or shorten the retention")]
+    #[error(
+        "store full: {bytes_max} bytes are in use; raise --memory-bytes-max (with Redis: its maxmemory) or shorten the \
+         retention"
+    )]
     Full {
         /// The bound that was reached.
         bytes_max: u64,
@@ -96,7 +138,7 @@ pub enum StoreError {
     /// Another active job would be one too many. Nothing has changed; it may be tried again when one has ended.
     #[error("{whose} has {jobs_max} active jobs, which is the limit: complete or abort one first")]
     TooManyJobs {
-        /// `this host` or `this user`.
+        /// `this host`, `the store` or `this user`.
         whose: &'static str,
         /// The bound that was reached.
         jobs_max: u64,
@@ -104,7 +146,7 @@ pub enum StoreError {
 }
 
 /// What a store promises. Every future may be dropped; a write that was under way may then have happened or not.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Groups + Send + Sync + 'static {
     /// `memory` or `redis`.
     fn kind(&self) -> &'static str;
 
@@ -125,8 +167,17 @@ pub trait Store: Send + Sync + 'static {
         job: Job,
     ) -> BoxFuture<'a, Result<Written, StoreError>>;
 
-    /// Writes to the log and the row, all or nothing.
+    /// Where streams stand, in the order asked for; none for a stream without a row.
+    fn heads<'a>(&'a self, streams: &'a [StreamId]) -> BoxFuture<'a, Result<Vec<Option<Head>>, StoreError>>;
+
+    /// Writes to the log and the row, all or nothing. Each accepted write, a create too, raises the row's revision by
+    /// one; a repeat of an accepted one is `Accepted` for as long as its records are in the log.
     fn append<'a>(&'a self, stream: &'a StreamId, append: Append) -> BoxFuture<'a, Result<Written, StoreError>>;
+
+    /// Gives a store that has forgotten acknowledged writes what the session has of them, all or nothing: the row, the
+    /// checkpoint and the last entry, which then stands after a jump in the sequence. Refused like an append: `Behind`
+    /// when the store has reached `job.head` and its revision meanwhile, `NotFound` when the stream was removed on purpose.
+    fn rescue<'a>(&'a self, stream: &'a StreamId, rescue: Rescue) -> BoxFuture<'a, Result<Written, StoreError>>;
 
     /// Keeps a checkpoint if its generation is current and it covers more than the one before.
     fn put_checkpoint<'a>(
@@ -174,4 +225,7 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets what has outlived its retention, and names active jobs without an append for too long (at most
     /// `limit`): the caller settles them as timed out. Never walks all streams.
     fn sweep(&self, now_ms: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StreamId>, StoreError>>;
+
+    /// How the replicas that share this store hear of one another; none when there can be no other.
+    fn wakes(&self) -> Option<&dyn Wakes>;
 }

@@ -34,8 +34,21 @@ impl Pace {
 }
 
 impl Session {
+    /// Everything up to the job's head as a checkpoint, an append that is not settled yet included: for a store that has
+    /// forgotten what it had accepted.
+    ///
+    /// Errors: `Lost`; `Invalid` for a session that was opened without its content.
+    pub fn save(&self) -> Result<String, Refusal> {
+        let whole = self.job.as_ref().is_some_and(|job| self.sequence >= job.head) && !self.partial;
+        match self.state {
+            State::Lost => Err(Refusal::Lost),
+            _ if !whole => Err(Refusal::Invalid("this session was opened without its content".into())),
+            _ => Ok(self.checkpoint()),
+        }
+    }
+
     /// Everything that the log up to here has made, as one JSON object.
-    pub(super) fn save(&self) -> String {
+    pub(super) fn checkpoint(&self) -> String {
         let Cursor { generation, sequence } = self.head();
         let mut out = String::with_capacity(self.fold.size_hint() + self.steps.size() + 128);
         out.push_str(&format!(
@@ -64,6 +77,6 @@ impl Session {
         self.steps = RunSteps::read(steps);
         self.sequence = sequence;
         self.bytes = bytes;
-        self.checkpoint.written(saved.len());
+        self.pace.written(saved.len());
     }
 }

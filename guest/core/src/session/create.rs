@@ -71,7 +71,7 @@ impl Session {
         self.bytes = 0;
         self.fold = Aggregator::new();
         self.steps = RunSteps::default();
-        self.checkpoint = checkpoint::Pace::default();
+        self.pace = checkpoint::Pace::default();
         self.partial = false;
         let signal = active.then_some((current, Signal::Replaced(generation)));
         let ticket = self.issue(true, signal);

@@ -46,7 +46,7 @@ pub struct Session {
     bytes: u64,
     fold: Aggregator,
     steps: RunSteps,
-    checkpoint: checkpoint::Pace,
+    pace: checkpoint::Pace,
     /// The log was not replayed to its end: good for ending the generation, never for a checkpoint.
     partial: bool,
     tickets: u64,
@@ -81,7 +81,7 @@ impl Session {
             bytes: 0,
             fold: Aggregator::new(),
             steps: RunSteps::default(),
-            checkpoint: checkpoint::Pace::default(),
+            pace: checkpoint::Pace::default(),
             partial: false,
             tickets: 0,
             state: State::Ready,
@@ -107,7 +107,7 @@ impl Session {
     fn take(&mut self, record: Json<'_>, event: &Event<'_>) {
         self.sequence += 1;
         self.bytes += record.text().len() as u64;
-        self.checkpoint.note(record.text().len());
+        self.pace.note(record.text().len());
         if let Some((name, data)) = event.named {
             self.fold.push_event(name, data);
             self.steps.push(name, data);

@@ -34,9 +34,9 @@ impl Session {
             self.effects.push(Effect::Signal { generation, signal });
         }
         let terminal = self.job.as_ref().is_some_and(|job| job.status.is_terminal());
-        if !self.partial && self.checkpoint.due(terminal) {
-            let state = self.save();
-            self.checkpoint.written(state.len());
+        if !self.partial && self.pace.due(terminal) {
+            let state = self.checkpoint();
+            self.pace.written(state.len());
             self.effects.push(Effect::Checkpoint { at: self.head(), state });
         }
         Ok(())

@@ -255,3 +255,25 @@ fn the_content_that_broke_a_generation_is_not_needed_to_end_it() {
     assert!(log.checkpoint.is_none(), "what it did not read it does not save");
     assert_eq!(log.reopen().content().as_deref(), Ok(r#"[{"type":"text","text":"Hi"}]"#));
 }
+
+#[test]
+fn what_the_store_forgot_comes_back_from_the_session_that_knew_it() {
+    let (mut session, mut log) = started();
+    push(&mut session, &mut log, &format!("{STEP}\n{}", delta("one "))).expect("running");
+    let forgetful = log.job.clone();
+    push(&mut session, &mut log, &delta("two ")).expect("running");
+    session.push(NOW + 2, Fence(None), Framing::Ndjson, &delta("three"), None).expect("running");
+
+    // The store is back at the second record, and the fourth one is under way.
+    let saved = session.save().expect("it knows everything");
+    let job = session.job().cloned().expect("created");
+    assert_eq!((forgetful.map(|job| job.head), job.head), (Some(2), 4));
+    let opened = Session::open(Some(job), Some(&saved), LIMITS);
+    assert_eq!(opened.head().sequence, 4, "no cursor is used twice");
+    assert_eq!(opened.content().as_deref(), Ok(r#"[{"type":"text","text":"one two three"}]"#));
+
+    log.serve(&mut session);
+    assert!(session.save().is_ok());
+    let bare = Session::open(log.job.clone(), None, LIMITS);
+    assert!(bare.save().is_err(), "without its content it has nothing to save");
+}

@@ -37,6 +37,26 @@ async fn a_producer_hears_the_first_reader_and_the_last_one() {
 }
 
 #[tokio::test]
+async fn readers_of_all_replicas_are_told_once_each_time_that_it_changes() {
+    let house = House::new(HubConfig { shared: true, ..HubConfig::default() });
+    house.room().readers = Some(true);
+    let mut there = listen(&house, None).await;
+    assert_eq!(there.now(), [RETRY, &framed("ready", "")].concat());
+    house.room().readers = Some(false);
+    let mut none = listen(&house, None).await;
+    assert_eq!(none.now(), RETRY);
+    let say = |signal: Signal| house.hub.signal(&stream(), crate::sse::Hub::EVERY_GENERATION, signal);
+    (0..3).for_each(|_| say(Signal::Ready));
+    assert_eq!((there.now(), none.now()), (String::new(), framed("ready", "")));
+    (0..3).for_each(|_| say(Signal::SubscribersLeft));
+    let left = framed("subscribers_left", ",\"content\":null");
+    assert_eq!((there.now(), none.now()), (left.clone(), left));
+    let reader = house.hub.subscribe(&stream(), GENERATION).expect("room");
+    drop(reader);
+    assert_eq!((there.now(), none.now()), Default::default(), "a reader here is told by the store");
+}
+
+#[tokio::test]
 async fn an_abort_is_the_last_signal_whenever_the_producer_comes() {
     let house = house();
     let mut early = listen(&house, None).await;
@@ -111,7 +131,7 @@ async fn a_lost_signal_costs_one_keep_alive() {
 async fn a_forgotten_stream_and_a_stopping_host_end_the_signals() {
     let house = house();
     let mut forgotten = listen(&house, None).await;
-    house.hub.gone(&stream());
+    house.hub.gone(&stream(), u64::MAX);
     assert_eq!(forgotten.rest().await, RETRY);
     let mut stopped = listen(&house, None).await;
     house.stop.cancel();

@@ -14,7 +14,7 @@ use super::source::Source;
 use crate::engine::{Content, Failure, Refusal, Snapshot};
 use crate::http::{Body, Response};
 use crate::sse::{Hub, HubConfig};
-use crate::store::{Append, Page, Query, Store, StoreError, Ticket, Written};
+use crate::store::{Page, StoreError};
 use crate::types::{Cursor, Entry, Job, RecordKind, Status, StreamId};
 
 /// The generation that tests begin with.
@@ -39,6 +39,8 @@ pub(in crate::http) struct Room {
     pub(in crate::http) failing_reads: usize,
     /// Appended and published right after the next read has looked.
     pub(in crate::http) after_read: Option<Entry>,
+    /// Whether any replica has readers; none: there is one host only.
+    pub(in crate::http) readers: Option<bool>,
     /// The state and what it covers; none: the component traps.
     pub(in crate::http) snapshot: Option<Snapshot>,
 }
@@ -76,6 +78,7 @@ impl House {
             updated_ms: 0,
             settled_ms: None,
             head: 0,
+            revision: 0,
             fields: Vec::new(),
         };
         let room = Mutex::new(Room { job: Some(job), ..Room::default() });
@@ -133,12 +136,23 @@ impl House {
 }
 
 impl Source for House {
-    fn store(&self) -> &dyn Store {
-        self
+    fn job<'a>(&'a self, _: &'a StreamId) -> BoxFuture<'a, Result<Option<Job>, StoreError>> {
+        future::ready(Ok(self.room().job.clone())).boxed()
+    }
+
+    fn read<'a>(&'a self, _: &'a StreamId, after: Cursor, bytes_max: usize) -> BoxFuture<'a, Result<Page, StoreError>> {
+        match self.room().hangs {
+            true => future::pending().boxed(),
+            false => async move { self.page(after, bytes_max) }.boxed(),
+        }
     }
 
     fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    fn readers<'a>(&'a self, _: &'a StreamId) -> BoxFuture<'a, Result<Option<bool>, StoreError>> {
+        future::ready(Ok(self.room().readers)).boxed()
     }
 
     fn shutdown(&self) -> CancellationToken {
@@ -168,75 +182,6 @@ impl Source for House {
             _ => Err(Failure::Trapped("told to".to_owned())),
         };
         future::ready(content).boxed()
-    }
-}
-
-fn unused<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, StoreError>> {
-    future::ready(Err(StoreError::Unavailable("no part of these tests".to_owned()))).boxed()
-}
-
-impl Store for House {
-    fn kind(&self) -> &'static str {
-        "fake"
-    }
-
-    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        unused()
-    }
-
-    fn job<'a>(&'a self, _: &'a StreamId) -> BoxFuture<'a, Result<Option<Job>, StoreError>> {
-        future::ready(Ok(self.room().job.clone())).boxed()
-    }
-
-    fn create<'a>(&'a self, _: &'a StreamId, _: Ticket, _: u64, _: Job) -> BoxFuture<'a, Result<Written, StoreError>> {
-        unused()
-    }
-
-    fn append<'a>(&'a self, _: &'a StreamId, _: Append) -> BoxFuture<'a, Result<Written, StoreError>> {
-        unused()
-    }
-
-    fn put_checkpoint<'a>(&'a self, _: &'a StreamId, _: Cursor, _: String) -> BoxFuture<'a, Result<(), StoreError>> {
-        unused()
-    }
-
-    fn checkpoint<'a>(
-        &'a self,
-        _: &'a StreamId,
-        _: u64,
-    ) -> BoxFuture<'a, Result<Option<(Cursor, String)>, StoreError>> {
-        unused()
-    }
-
-    fn read<'a>(&'a self, _: &'a StreamId, after: Cursor, bytes_max: usize) -> BoxFuture<'a, Result<Page, StoreError>> {
-        match self.room().hangs {
-            true => future::pending().boxed(),
-            false => async move { self.page(after, bytes_max) }.boxed(),
-        }
-    }
-
-    fn remove<'a>(&'a self, _: &'a StreamId, _: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        unused()
-    }
-
-    fn expire_at<'a>(&'a self, _: &'a StreamId, _: u64, _: u64) -> BoxFuture<'a, Result<(), StoreError>> {
-        unused()
-    }
-
-    fn list(&self, _: Query) -> BoxFuture<'_, Result<Vec<(StreamId, Job)>, StoreError>> {
-        unused()
-    }
-
-    fn counts(&self) -> BoxFuture<'_, Result<[u64; 5], StoreError>> {
-        unused()
-    }
-
-    fn active_of<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
-        unused()
-    }
-
-    fn sweep(&self, _: u64, _: usize) -> BoxFuture<'_, Result<Vec<StreamId>, StoreError>> {
-        unused()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::clock::{Clock, Interrupted};
 use super::source::{self, Source};
@@ -35,6 +35,8 @@ pub(in crate::http) struct Live {
     hole: u64,
     /// Where the last reset put the reader.
     reset_at: Option<Cursor>,
+    /// Since when the log ends before the reader's position.
+    beyond: Option<Instant>,
     pause: Duration,
 }
 
@@ -48,6 +50,10 @@ enum Step {
 
 /// Bytes of one read of the log: what one reader may hold.
 const PAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// A store that forgot acknowledged records is given them back by the session that wrote them, if that still lives: so
+/// long its readers stay where they are.
+const RESCUE_WAIT: Duration = Duration::from_secs(3);
 
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -73,6 +79,7 @@ impl Live {
             fruitless: 0,
             hole: 0,
             reset_at: None,
+            beyond: None,
             pause: PAUSE_MIN,
         }
     }
@@ -136,7 +143,7 @@ impl Live {
     }
 
     async fn read_log(&mut self) -> Result<Bytes, Interrupted> {
-        let read = self.source.store().read(self.subscription.stream(), self.position, PAGE_BYTES_MAX);
+        let read = self.source.read(self.subscription.stream(), self.position, PAGE_BYTES_MAX);
         match self.clock.race(read).await? {
             Ok(Page::Entries(entries)) => return Ok(self.page(&entries)),
             Ok(Page::Reset(end)) if end.generation != self.position.generation => {
@@ -144,7 +151,13 @@ impl Live {
             }
             // Reset already, to a state that is ahead of what the store still has: the log will grow past it.
             Ok(Page::Reset(_)) if self.reset_at == Some(self.position) => self.back_off().await?,
-            Ok(Page::Reset(_)) => self.step = Step::Reset,
+            Ok(Page::Reset(_)) => {
+                let left = RESCUE_WAIT.saturating_sub(self.beyond.get_or_insert_with(Instant::now).elapsed());
+                match left.is_zero() {
+                    true => self.step = Step::Reset,
+                    false => self.back_off_for(left).await?,
+                }
+            }
             Ok(Page::Gone) => self.step = Step::End,
             Err(error) => {
                 tracing::debug!(stream = %self.subscription.stream(), %error, "cannot read the log");
@@ -157,6 +170,7 @@ impl Live {
     /// The frames of what the reader lacks of these entries, up to a hole.
     fn page(&mut self, entries: &[Entry]) -> Bytes {
         let before = self.position;
+        self.beyond = None;
         let mut frames = Vec::with_capacity(entries.iter().map(frame::encoded_bytes_max).sum());
         self.step = Step::Follow;
         for entry in entries {
@@ -193,6 +207,7 @@ impl Live {
             Ok(Some((at, state))) => {
                 self.position = at;
                 self.reset_at = Some(at);
+                self.beyond = None;
                 self.step = Step::ReadLog;
                 return Ok(state.into());
             }
@@ -226,8 +241,12 @@ impl Live {
     }
 
     async fn back_off(&mut self) -> Result<(), Interrupted> {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(PAUSE_MAX);
+        self.back_off_for(PAUSE_MAX).await
+    }
+
+    async fn back_off_for(&mut self, pause_max: Duration) -> Result<(), Interrupted> {
+        let pause = self.pause.min(pause_max);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
         self.clock.race(sleep(pause)).await
     }
 }

@@ -9,15 +9,24 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::engine::{Content, Failure, Refusal, Snapshot};
 use crate::sse::{Hub, frame};
-use crate::store::Store;
-use crate::types::{Cursor, StreamId};
+use crate::store::{Page, StoreError};
+use crate::types::{Cursor, Job, StreamId};
 
 /// The parts of the house that a live response needs.
 pub(in crate::http) trait Source: Send + Sync + 'static {
-    /// The log and the rows.
-    fn store(&self) -> &dyn Store;
+    /// The row of a stream.
+    fn job<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Job>, StoreError>>;
+    /// The log strictly after a cursor: see [`crate::store::Store::read`].
+    fn read<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Cursor,
+        bytes_max: usize,
+    ) -> BoxFuture<'a, Result<Page, StoreError>>;
     /// Who is woken.
     fn hub(&self) -> &Arc<Hub>;
+    /// Whether any replica has readers of a stream; none when this host is all there is.
+    fn readers<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<bool>, StoreError>>;
     /// Fires when the host stops: responses end then, so that clients connect elsewhere.
     fn shutdown(&self) -> CancellationToken;
     /// A response without a frame for this long sends a comment.
@@ -29,12 +38,28 @@ pub(in crate::http) trait Source: Send + Sync + 'static {
 }
 
 impl Source for App {
-    fn store(&self) -> &dyn Store {
-        &*self.store
+    fn job<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Job>, StoreError>> {
+        Box::pin(App::job(self, stream))
+    }
+
+    fn read<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Cursor,
+        bytes_max: usize,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.store.read(stream, after, bytes_max)
     }
 
     fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    fn readers<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<bool>, StoreError>> {
+        Box::pin(async move {
+            let Some(wakes) = self.store.wakes() else { return Ok(None) };
+            Ok(wakes.readers(std::slice::from_ref(stream)).await?.first().copied())
+        })
     }
 
     fn shutdown(&self) -> CancellationToken {

@@ -1,3 +1,5 @@
+mod outage;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -192,27 +194,6 @@ async fn a_hole_in_the_log_is_never_silent() {
     assert_eq!(reader.now(), [all(1, 3), none, all(1, 3), all(7, 9)].concat(), "no state: what records there are");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_state_ahead_of_a_log_that_forgot_is_sent_once() {
-    let house = house();
-    (1..=5).for_each(|sequence| house.publish(record(sequence)));
-    let mut reader = connect(&house, Wanted::First).await;
-    assert_eq!(reader.now(), all(1, 5));
-    {
-        let mut room = house.room();
-        room.entries.truncate(2);
-        room.job.as_mut().expect("a job").head = 2;
-        room.snapshot = snapshot(5);
-    }
-    house.hub.wake(&stream());
-    assert_eq!(reader.now(), sync_framed(5, RESET));
-    advance(Duration::from_secs(10)).await;
-    assert_eq!(reader.now(), "");
-    house.publish(record(6));
-    advance(Duration::from_secs(2)).await;
-    assert_eq!(reader.now(), framed(6));
-}
-
 #[tokio::test]
 async fn a_state_that_cannot_be_computed_is_null_and_all_records_follow() {
     let house = house();
@@ -248,7 +229,7 @@ async fn a_forgotten_stream_ends() {
     let mut reader = connect(&house, Wanted::First).await;
     assert_eq!(reader.now(), "");
     house.room().job = None;
-    house.hub.gone(&stream());
+    house.hub.gone(&stream(), u64::MAX);
     assert_eq!(reader.rest().await, "");
     assert_eq!(house.hub.subscribers(), 0);
 }

@@ -144,7 +144,7 @@ fn a_forgotten_stream_ends_its_readers_after_what_was_published() {
     let mut reader = hub.subscribe(&a, 1).expect("room");
     let mut listener = hub.listen(&a).expect("room");
     hub.publish(&a, &terminal(1, 1));
-    hub.gone(&a);
+    hub.gone(&a, u64::MAX);
     assert!(reader.changed().now_or_never().is_some());
     assert!(matches!(reader.take(at(1, 0)), Taken::Frames { ended: true, .. }));
     assert_eq!(reader.take(at(1, 1)), Taken::Gone);

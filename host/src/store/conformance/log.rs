@@ -15,7 +15,7 @@ pub(crate) fn every_position_reads_the_rest_byte_for_byte(bench: &Bench) {
         // Empty, small and large records, and bytes that a careless reader would take for a line break.
         let texts: Vec<_> = (0..size).map(|at| format!("{}é\\n\u{2028}\r", "x".repeat(at * 50))).collect();
         let texts: Vec<_> = texts.iter().enumerate().map(|(at, text)| if at == 2 { "" } else { text }).collect();
-        let mut write = bench.records(ticket(1, number), 100, first, &texts);
+        let mut write = bench.records("s", ticket(1, number), 100, first, &texts);
         let mut kinds = vec![RecordKind::Event; size];
         if number % 2 == 1 {
             kinds[size - 1] = RecordKind::Internal;
@@ -42,7 +42,7 @@ pub(crate) fn every_position_reads_the_rest_byte_for_byte(bench: &Bench) {
 pub(crate) fn a_cursor_that_the_log_does_not_have_is_reset(bench: &Bench) {
     assert_eq!(bench.read("s", 100, 0, 1000), Page::Gone);
     bench.create("s", 0, 100);
-    bench.append("s", bench.records(ticket(1, 1), 100, 1, &["a", "b"]));
+    bench.append("s", bench.records("s", ticket(1, 1), 100, 1, &["a", "b"]));
     let end = Page::Reset(Cursor { generation: 100, sequence: 2 });
     for (generation, sequence) in [(99, 0), (99, 1), (101, 0), (101, 7), (100, 3), (100, u64::MAX)] {
         assert_eq!(bench.read("s", generation, sequence, 1000), end, "{generation}-{sequence}");
@@ -66,7 +66,7 @@ pub(crate) fn the_checkpoint_that_covers_most_stays(bench: &Bench) {
     put(100, 1, "nowhere");
     assert_eq!(get(100), None);
     bench.create("s", 0, 100);
-    bench.append("s", bench.records(ticket(1, 1), 100, 1, &["a", "b", "c"]));
+    bench.append("s", bench.records("s", ticket(1, 1), 100, 1, &["a", "b", "c"]));
     assert_eq!(get(100), None);
     put(99, 9, "old");
     put(101, 9, "new");
@@ -86,14 +86,18 @@ pub(crate) fn only_the_current_generation_can_be_removed(bench: &Bench) {
     let remove = |generation| bench.wait(bench.store.remove(&stream("s"), generation));
     assert!(!remove(100));
     bench.create("s", 0, 100);
-    bench.append("s", bench.records(ticket(1, 1), 100, 1, &["a"]));
+    bench.append("s", bench.records("s", ticket(1, 1), 100, 1, &["a"]));
     assert!(!remove(99));
     assert!(!remove(101));
     assert!(remove(100));
     assert!(!remove(100));
     assert_eq!(bench.job("s"), None);
     assert_eq!(bench.read("s", 100, 0, 1000), Page::Gone);
-    assert_eq!(bench.append("s", bench.records(ticket(1, 1), 100, 1, &["a"])), Written::NotFound, "no repeat either");
+    assert_eq!(
+        bench.append("s", bench.records("s", ticket(1, 1), 100, 1, &["a"])),
+        Written::NotFound,
+        "no repeat either"
+    );
     assert_eq!((bench.counts(), bench.active_of("ann")), ([0; 5], 0));
     assert_eq!(bench.create("s", 0, 200), Written::Accepted);
 }
@@ -107,7 +111,8 @@ pub(crate) fn the_list_is_newest_first_and_pages_without_gap_or_repeat(bench: &B
             bench.end(&name, 100 + at, 1, Status::Complete);
         }
         if at % 4 == 2 {
-            let pause = Append { status: Some(Status::RequiresAction), ..bench.no_change(ticket(at, 1), 100 + at, 1) };
+            let pause =
+                Append { status: Some(Status::RequiresAction), ..bench.no_change(&name, ticket(at, 1), 100 + at, 1) };
             bench.append(&name, pause);
         }
         // Two at the same moment each time: the name decides.

@@ -1,6 +1,7 @@
 //! What every store must do, as cases that any of them can be put through: `conforms!(open)`, where `open` gives a
 //! [`Bench`] around an empty store.
 
+mod groups;
 mod log;
 mod model;
 mod time;
@@ -15,6 +16,7 @@ use futures_util::future::BoxFuture;
 use crate::store::{Append, Page, Query, Store, StoreError, Ticket, Written};
 use crate::types::{Cursor, Entry, Job, RecordKind, Status, StreamId};
 
+pub(crate) use groups::*;
 pub(crate) use log::*;
 pub(crate) use model::*;
 pub(crate) use time::*;
@@ -42,9 +44,9 @@ pub(crate) struct Bench {
     pub(crate) block_on: fn(BoxFuture<'_, ()>),
 }
 
-/// One test for each case.
+/// One test for each case. `$models`: how often commands are mixed at random.
 macro_rules! conforms {
-    ($open:path) => {
+    ($open:path, $models:expr) => {
         $crate::store::conformance::conforms! { $open:
             a_stream_is_replaced_only_by_who_knows_its_generation
             an_append_is_there_once_however_often_it_is_repeated
@@ -65,7 +67,7 @@ macro_rules! conforms {
         }
         #[test]
         fn any_interleaving_of_commands_agrees_with_the_model() {
-            $crate::store::conformance::any_interleaving_of_commands_agrees_with_the_model($open);
+            $crate::store::conformance::any_interleaving_of_commands_agrees_with_the_model($open, $models);
         }
     };
     ($open:path: $($case:ident)*) => {
@@ -78,6 +80,29 @@ macro_rules! conforms {
     };
 }
 pub(crate) use conforms;
+
+/// The same for [`crate::store::Groups`].
+macro_rules! conforms_groups {
+    ($open:path) => {
+        $crate::store::conformance::conforms! { $open:
+            a_group_starts_at_the_first_record_or_after_the_last
+            a_group_gets_kinds_and_bytes_as_they_were_written
+            a_group_made_before_the_first_record_sees_it
+            each_entry_goes_to_one_consumer_of_each_group
+            what_does_not_fit_in_the_bytes_is_not_given_out
+            an_entry_comes_again_after_its_time_to_whoever_asks
+            what_is_pending_says_who_has_it_and_since_when
+            an_acknowledged_entry_is_done_for_its_group_only
+            an_existing_group_stays_where_it_is
+            a_deleted_group_is_forgotten_and_may_start_again
+            an_unknown_stream_or_group_is_empty
+            groups_go_with_their_generation
+            a_generation_has_a_bounded_number_of_groups
+            consumers_keep_no_job_alive
+        }
+    };
+}
+pub(crate) use conforms_groups;
 
 pub(crate) fn stream(name: &str) -> StreamId {
     StreamId::parse(name).expect("test names are good")
@@ -127,6 +152,7 @@ impl Bench {
             updated_ms: self.clock.now_ms(),
             settled_ms: None,
             head: 0,
+            revision: 0,
             fields: vec![("model".to_owned(), "\"m\"".to_owned())],
         }
     }
@@ -141,13 +167,14 @@ impl Bench {
         self.wait(self.store.job(&stream(name))).map(sorted)
     }
 
-    /// A write to a running job that changes nothing yet, for struct updates.
-    pub(crate) fn no_change(&self, ticket: Ticket, generation: u64, first: u64) -> Append {
+    /// A write to a running job, as it is now, that changes nothing yet: for struct updates.
+    pub(crate) fn no_change(&self, name: &str, ticket: Ticket, generation: u64, first: u64) -> Append {
         Append {
             ticket,
             first: Cursor { generation, sequence: first },
             entry: None,
             expected_status: Status::Running,
+            expected_revision: self.job(name).map_or(0, |job| job.revision),
             status: None,
             fields: Vec::new(),
             now_ms: self.clock.now_ms(),
@@ -155,8 +182,8 @@ impl Bench {
     }
 
     /// A write of records to a running job.
-    pub(crate) fn records(&self, ticket: Ticket, generation: u64, first: u64, records: &[&str]) -> Append {
-        Append { entry: Some(entry(generation, first, records)), ..self.no_change(ticket, generation, first) }
+    pub(crate) fn records(&self, name: &str, ticket: Ticket, generation: u64, first: u64, records: &[&str]) -> Append {
+        Append { entry: Some(entry(generation, first, records)), ..self.no_change(name, ticket, generation, first) }
     }
 
     pub(crate) fn append(&self, name: &str, append: Append) -> Written {
@@ -165,7 +192,7 @@ impl Bench {
 
     /// Ends a running job.
     pub(crate) fn end(&self, name: &str, generation: u64, first: u64, status: Status) -> Written {
-        self.append(name, ending(self.no_change(ticket(99, first), generation, first), status))
+        self.append(name, ending(self.no_change(name, ticket(99, first), generation, first), status))
     }
 
     pub(crate) fn read(&self, name: &str, generation: u64, sequence: u64, bytes_max: usize) -> Page {

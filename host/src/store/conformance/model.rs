@@ -33,6 +33,7 @@ enum Wrong {
     Generation(bool),
     Position(bool),
     Status,
+    Revision(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -41,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Wrong::Generation),
         1 => any::<bool>().prop_map(Wrong::Position),
         1 => Just(Wrong::Status),
+        1 => any::<bool>().prop_map(Wrong::Revision),
     ];
     let status = prop_oneof![3 => Just(None), 2 => prop::sample::select(&Status::ALL[..]).prop_map(Some)];
     let append = (0..4_usize, status, any::<Option<(bool, bool)>>(), wrong);
@@ -75,8 +77,8 @@ struct Model {
     number: u64,
 }
 
-pub(crate) fn any_interleaving_of_commands_agrees_with_the_model(open: impl Fn() -> Bench) {
-    let config = Config { cases: 256, failure_persistence: None, ..Config::default() };
+pub(crate) fn any_interleaving_of_commands_agrees_with_the_model(open: impl Fn() -> Bench, cases: u32) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let steps = vec((prop::sample::select(&STREAMS[..]), step()), 1..80);
     let run = |steps: Vec<(&'static str, Step)>| {
         let bench = open();
@@ -159,7 +161,7 @@ impl Model {
             assert_eq!(answer, Written::Accepted);
             let active_ms = bench.clock.now_ms();
             let row = Row {
-                job,
+                job: Job { revision: 1, ..job },
                 log: Vec::new(),
                 checkpoint: None,
                 created,
@@ -184,7 +186,7 @@ impl Model {
     ) -> Append {
         let job = self.rows.get(name).map(|row| &row.job);
         let (generation, head) = job.map_or((5, 0), |job| (job.generation, job.head));
-        let fits = bench.no_change(ticket(1, self.number), generation, head + 1);
+        let fits = bench.no_change(name, ticket(1, self.number), generation, head + 1);
         let texts = ["{\"n\":1}", "", "{\"n\":22}"];
         let mut write = Append {
             entry: (records > 0).then(|| entry(generation, head + 1, &texts[..records])),
@@ -201,13 +203,14 @@ impl Model {
             let value = if value { self.number.to_string() } else { "null".to_owned() };
             write.fields.push((name.to_owned(), value));
         }
-        let other = |number: u64, up: bool| if up { number + 1 } else { number - 1 };
+        let other = |number: u64, up: bool| if up { number + 1 } else { number.saturating_sub(1) };
         match wrong {
             Wrong::Nothing => {}
             Wrong::Generation(newer) => write.first.generation = other(generation, newer),
             Wrong::Position(later) => write.first.sequence = other(head + 1, later),
             Wrong::Status if write.expected_status == Status::Running => write.expected_status = Status::RequiresAction,
             Wrong::Status => write.expected_status = Status::Running,
+            Wrong::Revision(newer) => write.expected_revision = other(write.expected_revision, newer),
         }
         if let Some(entry) = &mut write.entry {
             entry.first = write.first;
@@ -223,17 +226,21 @@ impl Model {
         };
         let job = &mut row.job;
         let again = row.written.as_ref().is_some_and(|old| old.ticket == append.ticket && old.first == append.first);
-        let expected_status = append.expected_status == job.status;
+        let expected_status = append.expected_status == job.status && append.expected_revision == job.revision;
         let fields_only = append.entry.is_none() && append.status.is_none();
         let expected = if append.first.generation < job.generation {
             Written::GenerationReplaced(job.generation)
         } else if append.first.generation > job.generation {
-            Written::Behind(job.head)
+            Written::Ahead(job.cursor())
         } else if again {
             Written::Accepted
         } else if job.status.is_terminal() && !(fields_only && expected_status) {
             Written::NotActive(job.status)
-        } else if append.first.sequence != job.head + 1 || !expected_status {
+        } else if append.first.sequence > job.head + 1
+            || (append.first.sequence == job.head + 1 && append.expected_revision > job.revision)
+        {
+            Written::Ahead(job.cursor())
+        } else if append.first.sequence <= job.head || !expected_status {
             Written::Behind(job.head)
         } else {
             Written::Accepted
@@ -245,6 +252,7 @@ impl Model {
         if !fields_only {
             row.active_ms = append.now_ms;
         }
+        job.revision += 1;
         if let Some(entry) = &append.entry {
             job.head += entry.count;
             job.updated_ms = append.now_ms;

@@ -11,7 +11,7 @@ const RETENTION_MS: u64 = RETENTION.as_millis() as u64;
 
 pub(crate) fn a_settled_job_is_gone_after_its_retention_before_any_sweep(bench: &Bench) {
     bench.create("s", 0, 100);
-    bench.append("s", bench.records(ticket(1, 1), 100, 1, &["a"]));
+    bench.append("s", bench.records("s", ticket(1, 1), 100, 1, &["a"]));
     bench.end("s", 100, 2, Status::Complete);
     bench.clock.advance_ms(RETENTION_MS - 1);
     assert_eq!(bench.log("s", 100, 0, 1000).len(), 2);
@@ -61,13 +61,13 @@ pub(crate) fn appends_put_off_the_time_out_and_an_idle_job_is_named_until_it_is_
     bench.create("quiet", 0, 100);
     for at in 1..=5 {
         bench.clock.advance_ms(IDLE_MS - 1_000);
-        assert_eq!(bench.append("s", bench.records(ticket(1, at), 100, at, &["a"])), Written::Accepted);
+        assert_eq!(bench.append("s", bench.records("s", ticket(1, at), 100, at, &["a"])), Written::Accepted);
         let expected: &[&str] = if at == 1 { &[] } else { &["quiet"] };
         assert_eq!(bench.sweep(10), expected, "round {at}");
     }
     // Fields alone are no sign of work.
     bench.clock.advance_ms(IDLE_MS - 1);
-    bench.append("s", bench.no_change(ticket(1, 9), 100, 6));
+    bench.append("s", bench.no_change("s", ticket(1, 9), 100, 6));
     assert_eq!(bench.sweep(10), ["quiet"]);
     bench.clock.advance_ms(1);
     assert_eq!(bench.sweep(10), ["s"]);
@@ -76,7 +76,7 @@ pub(crate) fn appends_put_off_the_time_out_and_an_idle_job_is_named_until_it_is_
     both.sort();
     assert_eq!(both, ["quiet", "s"], "the caller failed: both come again");
     assert_eq!(bench.end("quiet", 100, 1, Status::Error), Written::Accepted);
-    assert_eq!(bench.append("s", bench.records(ticket(1, 10), 100, 6, &["alive"])), Written::Accepted);
+    assert_eq!(bench.append("s", bench.records("s", ticket(1, 10), 100, 6, &["alive"])), Written::Accepted);
     bench.clock.advance_ms(1_000);
     assert_eq!(bench.sweep(10), [""; 0]);
     assert_eq!(bench.counts(), [1, 0, 0, 1, 0]);
@@ -87,9 +87,9 @@ pub(crate) fn appends_put_off_the_time_out_and_an_idle_job_is_named_until_it_is_
 
 pub(crate) fn a_pause_has_a_patience_of_its_own_and_takes_nothing_from_the_work_after_it(bench: &Bench) {
     bench.create("s", 0, 100);
-    let pause = Append { status: Some(Status::RequiresAction), ..bench.no_change(ticket(1, 1), 100, 1) };
-    let paused = Append { expected_status: Status::RequiresAction, ..bench.no_change(ticket(1, 2), 100, 1) };
+    let pause = Append { status: Some(Status::RequiresAction), ..bench.no_change("s", ticket(1, 1), 100, 1) };
     assert_eq!(bench.append("s", pause), Written::Accepted);
+    let paused = Append { expected_status: Status::RequiresAction, ..bench.no_change("s", ticket(1, 2), 100, 1) };
     assert_eq!((bench.counts(), bench.active_of("ann")), ([0, 1, 0, 0, 0], 1));
     bench.clock.advance_ms(IDLE_PAUSED_MS - 1);
     assert_eq!(bench.sweep(10), [""; 0]);

@@ -5,6 +5,7 @@
 //! the stream itself comes or goes; only then it is held while the stream is. An append of records takes no index
 //! lock; a list takes the index and the streams one after the other, never both.
 
+mod groups;
 mod index;
 mod room;
 mod stream;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::store::{Append, Page, Query, Store, StoreError, Ticket, Written};
+use crate::store::{Append, Head, Page, Query, Rescue, Store, StoreError, Ticket, Wakes, Written};
 use crate::types::{self, Cursor, Job, StreamId};
 
 use index::Index;
@@ -41,7 +42,7 @@ pub struct MemoryConfig {
     pub idle_paused: Duration,
     /// A settled job is forgotten after this.
     pub retention: Duration,
-    /// Bytes of rows, logs and checkpoints together, overhead included. The last sixteenth is kept for writes that
+    /// Bytes of rows, logs, checkpoints and groups together, overhead included. The last sixteenth is kept for writes that
     /// settle a job.
     pub bytes_max: u64,
     /// Active jobs.
@@ -276,6 +277,20 @@ impl Store for MemoryStore {
         done(self.replace(stream, ticket, previous, job).map(|(written, _)| written))
     }
 
+    fn heads<'a>(&'a self, streams: &'a [StreamId]) -> BoxFuture<'a, Result<Vec<Option<Head>>, StoreError>> {
+        let now_ms = (self.clock)();
+        let head = |Job { generation, status, head, revision, .. }: &Job| {
+            let cursor = Cursor { generation: *generation, sequence: *head };
+            Head { cursor, status: *status, revision: *revision }
+        };
+        done(Ok(streams.iter().map(|id| self.with(id, now_ms, |stream| head(&stream.job))).collect()))
+    }
+
+    /// Never needed: this store forgets nothing.
+    fn rescue<'a>(&'a self, _stream: &'a StreamId, _rescue: Rescue) -> BoxFuture<'a, Result<Written, StoreError>> {
+        done(Ok(Written::NotFound))
+    }
+
     fn append<'a>(&'a self, stream: &'a StreamId, append: Append) -> BoxFuture<'a, Result<Written, StoreError>> {
         done(self.append_now(stream, append))
     }
@@ -344,6 +359,10 @@ impl Store for MemoryStore {
         let due = lock(&self.index).take_due(now_ms, limit);
         let idle = due.into_iter().filter(|(deadline_ms, id)| self.visit(id, *deadline_ms, now_ms));
         done(Ok(idle.map(|(_, id)| id).collect()))
+    }
+
+    fn wakes(&self) -> Option<&dyn Wakes> {
+        None
     }
 }
 

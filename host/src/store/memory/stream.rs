@@ -2,15 +2,18 @@
 //! rules of a write; locks, lists and room are the business of the store around them.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::store::{Append, Page, Ticket, Written};
 use crate::types::{Cursor, Entry, Job, Status, StreamId};
 
+use super::groups::Group;
+
 /// What a row costs beside its texts: itself, its slot, its places in the index. Rounded up.
 const ROW_BYTES: u64 = 1024;
 /// What an entry costs beside its bytes: itself in a half filled vector, and the heads of two allocations.
-const ENTRY_BYTES: u64 = 160;
+const ENTRY_BYTES: u64 = 192;
 /// What a field or a checkpoint costs beside its bytes.
 const TEXT_BYTES: u64 = 48;
 
@@ -32,12 +35,14 @@ impl Lifetimes {
 /// The current generation of one stream.
 pub(super) struct Stream {
     pub(super) job: Job,
-    /// Entries follow one another without a gap, so a position is found by halving.
-    log: Vec<Entry>,
+    /// Entries follow one another without a gap, so a position is found by halving. With who wrote them, for repeats.
+    log: Vec<(Entry, Ticket)>,
     checkpoint: Option<(Cursor, String)>,
+    /// Consumer groups by name.
+    pub(super) groups: BTreeMap<String, Group>,
     /// Who created the generation, for repeats.
     created: Ticket,
-    /// The last accepted write, for repeats.
+    /// The last accepted write without records, for repeats.
     written: Option<(Ticket, Cursor)>,
     /// Last record or change of status. Patience counts from here: a job that goes on after a long pause has all of it.
     active_ms: u64,
@@ -56,9 +61,10 @@ impl Stream {
         let bytes = ROW_BYTES + texts + fields_bytes(&job.fields);
         let mut stream = Stream {
             active_ms: job.created_ms.max(job.updated_ms),
-            job: Job { head: 0, ..job },
+            job: Job { head: 0, revision: 1, ..job },
             log: Vec::new(),
             checkpoint: None,
+            groups: BTreeMap::new(),
             created: ticket,
             written: None,
             expires_ms: None,
@@ -79,19 +85,32 @@ impl Stream {
         let Job { generation, status, head, .. } = self.job;
         match append.first.generation.cmp(&generation) {
             Ordering::Less => return Some(Written::GenerationReplaced(generation)),
-            Ordering::Greater => return Some(Written::Behind(head)),
+            Ordering::Greater => return Some(Written::Ahead(self.job.cursor())),
             Ordering::Equal => {}
         }
-        if self.written == Some((append.ticket, append.first)) {
+        if self.is_repeat(append) {
             return Some(Written::Accepted);
         }
-        let expected = append.expected_status == status;
+        let expected = append.expected_status == status && append.expected_revision == self.job.revision;
         let only_fields = append.entry.is_none() && append.status.is_none();
         if status.is_terminal() && !(only_fields && expected) {
             return Some(Written::NotActive(status));
         }
-        let fits = append.first.sequence.checked_sub(1) == Some(head);
-        if fits && expected { None } else { Some(Written::Behind(head)) }
+        let newer = append.expected_revision > self.job.revision;
+        match append.first.sequence.checked_sub(1).map(|before| before.cmp(&head)) {
+            Some(Ordering::Equal) if expected => None,
+            Some(Ordering::Equal) if newer => Some(Written::Ahead(self.job.cursor())),
+            Some(Ordering::Greater) => Some(Written::Ahead(self.job.cursor())),
+            _ => Some(Written::Behind(head)),
+        }
+    }
+
+    fn is_repeat(&self, append: &Append) -> bool {
+        if append.entry.is_none() {
+            return self.written == Some((append.ticket, append.first));
+        }
+        let at = self.log.partition_point(|(entry, _)| entry.first < append.first);
+        self.log.get(at).is_some_and(|(entry, ticket)| entry.first == append.first && *ticket == append.ticket)
     }
 
     /// What the stream will take of the room after that write.
@@ -110,10 +129,14 @@ impl Stream {
         if append.entry.is_some() || append.status.is_some() {
             self.active_ms = self.active_ms.max(append.now_ms);
         }
-        if let Some(entry) = append.entry {
-            self.job.head = entry.last();
-            self.job.updated_ms = self.job.updated_ms.max(append.now_ms);
-            self.log.push(entry);
+        self.job.revision += 1;
+        match append.entry {
+            Some(entry) => {
+                self.job.head = entry.last();
+                self.job.updated_ms = self.job.updated_ms.max(append.now_ms);
+                self.log.push((entry, append.ticket));
+            }
+            None => self.written = Some((append.ticket, append.first)),
         }
         for (name, value) in &append.fields {
             self.job.set_field(name, value);
@@ -124,7 +147,6 @@ impl Stream {
                 self.job.settled_ms = Some(append.now_ms);
             }
         }
-        self.written = Some((append.ticket, append.first));
     }
 
     /// The log strictly after `after`, whole entries, about `bytes_max` bytes but at least one entry.
@@ -133,14 +155,13 @@ impl Stream {
         if after.generation != end.generation || after.sequence > end.sequence {
             return Page::Reset(end);
         }
-        let start = self.log.partition_point(|entry| entry.last() <= after.sequence);
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let first = bytes == 0;
-            bytes += entry.lines.len().max(1);
-            first || bytes <= bytes_max
-        };
-        Page::Entries(self.log[start..].iter().take_while(fits).cloned().collect())
+        Page::Entries(self.entries_after(after.sequence).take_while(within(bytes_max)).cloned().collect())
+    }
+
+    /// The entries that end after that sequence, in order.
+    pub(super) fn entries_after(&self, sequence: u64) -> impl Iterator<Item = &Entry> {
+        let start = self.log.partition_point(|(entry, _)| entry.last() <= sequence);
+        self.log[start..].iter().map(|(entry, _)| entry)
     }
 
     /// What the stream will take of the room with that checkpoint; none when it is of another generation or covers no
@@ -184,6 +205,16 @@ impl Stream {
     /// Whether it must not be seen any more.
     pub(super) fn is_expired(&self, now_ms: u64, lifetimes: Lifetimes) -> bool {
         self.job.status.is_terminal() && self.due_ms(lifetimes) <= now_ms
+    }
+}
+
+/// True for the first entry, and for those after it that are still within the bound.
+pub(super) fn within(bytes_max: usize) -> impl FnMut(&&Entry) -> bool {
+    let mut bytes = 0_usize;
+    move |entry| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add(entry.lines.len().max(1));
+        first || bytes <= bytes_max
     }
 }
 
@@ -237,6 +268,7 @@ mod tests {
                 updated_ms: 0,
                 settled_ms: None,
                 head: 0,
+                revision: 0,
                 fields: before.clone(),
             };
             for (name, value) in &changes {

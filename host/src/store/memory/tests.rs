@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::store::conformance::{Bench, IDLE, IDLE_PAUSED, RETENTION, TestClock, conforms, entry, stream, ticket};
-use crate::store::{Append, Query, StoreError, Written};
+use crate::store::conformance::{
+    Bench, IDLE, IDLE_PAUSED, RETENTION, TestClock, conforms, conforms_groups, entry, stream, ticket,
+};
+use crate::store::{Append, NewGroup, Query, StoreError, Written};
 use crate::types::{Cursor, Status};
 
 use super::{MemoryConfig, MemoryStore, lock};
@@ -53,7 +56,8 @@ fn open() -> Bench {
     open_with(1 << 30).1
 }
 
-conforms!(open);
+conforms!(open, 256);
+conforms_groups!(open);
 
 #[test]
 fn what_is_forgotten_gives_all_its_bytes_back() {
@@ -62,7 +66,7 @@ fn what_is_forgotten_gives_all_its_bytes_back() {
     for name in ["removed", "replaced", "swept"] {
         bench.create(name, 0, 100);
         for at in 1..=10 {
-            let write = bench.records(ticket(1, at), 100, at, &["{\"some\":\"text\"}"]);
+            let write = bench.records(name, ticket(1, at), 100, at, &["{\"some\":\"text\"}"]);
             let text = ["\"text\"", "null", "\"a longer text\""][usize::try_from(at % 3).expect("small")];
             bench.append(name, Append { fields: fields(text), ..write });
             let checkpoint = Cursor { generation: 100, sequence: at };
@@ -108,7 +112,7 @@ fn a_full_store_refuses_without_a_trace_and_can_still_settle() {
     assert!(checkpoint(1, 100).is_ok());
     let write = |first: u64| Append {
         fields: vec![("f".to_owned(), first.to_string())],
-        ..bench.records(ticket(1, first), 100, first, &[&text])
+        ..bench.records("s", ticket(1, first), 100, first, &[&text])
     };
     let mut head = 0;
     let full = loop {
@@ -120,7 +124,7 @@ fn a_full_store_refuses_without_a_trace_and_can_still_settle() {
     };
     assert!(matches!(full, StoreError::Full { bytes_max: 65_536 }));
     assert!((40..65).contains(&head), "{head}");
-    let least = |first| bench.records(ticket(2, first), 100, first, &[""]);
+    let least = |first| bench.records("s", ticket(2, first), 100, first, &[""]);
     while tried(bench.store.append(&stream("s"), least(head + 1))).is_ok() {
         head += 1;
     }
@@ -158,18 +162,19 @@ fn a_stream_has_one_deadline_whatever_happens_to_it() {
     let (store, bench) = open_with(1 << 30);
     bench.create("s", 0, 100);
     for at in 1..=50 {
-        bench.append("s", bench.records(ticket(1, at), 100, at, &["a"]));
+        bench.append("s", bench.records("s", ticket(1, at), 100, at, &["a"]));
         bench.clock.advance_ms(at * 300);
         bench.sweep(10);
         let (expected_status, status) = match at % 2 {
             0 => (Status::RequiresAction, Status::Running),
             _ => (Status::Running, Status::RequiresAction),
         };
-        let turn = bench.no_change(ticket(2, at), 100, at + 1);
-        bench.append("s", Append { expected_status, status: Some(status), ..turn.clone() });
+        let turn = bench.no_change("s", ticket(2, at), 100, at + 1);
+        bench.append("s", Append { expected_status, status: Some(status), ..turn });
         if at % 2 == 1 {
-            let back = Append { expected_status: status, status: Some(expected_status), ..turn };
-            bench.append("s", Append { ticket: ticket(3, at), ..back });
+            let back = bench.no_change("s", ticket(3, at), 100, at + 1);
+            let back = Append { expected_status: status, status: Some(expected_status), ..back };
+            bench.append("s", back);
         }
         bench.wait(bench.store.expire_at(&stream("s"), 100, bench.clock.now_ms() + at));
         assert_eq!(lock(&store.index).deadlines(), 1);
@@ -196,7 +201,7 @@ fn all_at_once_from_many_threads_leaves_index_and_rows_equal_and_no_byte_behind(
             let name = names[usize::try_from(dice % 3).expect("small")];
             let job = bench.job(name);
             let (generation, head) = job.as_ref().map_or((0, 0), |job| (job.generation, job.head));
-            let write = bench.records(ticket(seed, round), generation, head + 1, &["x"]);
+            let write = bench.records(name, ticket(seed, round), generation, head + 1, &["x"]);
             match dice / 3 % 8 {
                 0 => drop(bench.create(name, generation, generation + 1 + seed)),
                 1 => drop(bench.wait(bench.store.remove(&stream(name), generation))),
@@ -222,5 +227,56 @@ fn all_at_once_from_many_threads_leaves_index_and_rows_equal_and_no_byte_behind(
     bench.clock.advance_ms(60_000);
     bench.sweep(10);
     assert!(lock(&store.index).is_empty(), "{:?}", bench.counts());
+    assert_eq!(store.bytes_used(), 0);
+}
+
+#[test]
+fn groups_take_their_room_and_a_full_store_gives_nothing_out_that_it_could_not_remember() {
+    let (store, bench) = open_with(64 * 1024);
+    let id = stream("s");
+    bench.create("s", 0, 100);
+    let group = |name| tried(bench.store.create_group(&id, name, true));
+    let take = |group, consumer, count| {
+        tried(bench.store.read_group(&id, group, consumer, count, 1 << 20, Duration::ZERO))
+            .map(|unseen| unseen.entries.len())
+    };
+    let acknowledge = |sequences: &[u64]| {
+        let ids: Vec<_> = sequences.iter().map(|&sequence| Cursor { generation: 100, sequence }).collect();
+        bench.wait(bench.store.acknowledge(&id, "g", &ids))
+    };
+    let empty = store.bytes_used();
+    assert_eq!(group("g").expect("there is room"), NewGroup::Made);
+    let with_group = store.bytes_used();
+    assert!(with_group > empty);
+    for at in 1..=10 {
+        bench.append("s", bench.records("s", ticket(1, at), 100, at, &["{}"]));
+    }
+    let written = store.bytes_used();
+    assert_eq!(take("g", "a", 10).expect("there is room"), 10);
+    let held = store.bytes_used();
+    assert_eq!(take("g", "another", 10).expect("there is room"), 10);
+    assert!(written < held && held < store.bytes_used(), "each keeps the name of its consumer");
+    assert_eq!(take("g", "a", 10).expect("there is room"), 10);
+    assert_eq!(store.bytes_used(), held);
+    assert_eq!(acknowledge(&[1, 2, 3, 4, 5, 6, 7, 8]), 8);
+    assert_eq!(store.bytes_used(), written + (held - written) / 5);
+    assert!(bench.wait(bench.store.delete_group(&id, "g")));
+    assert_eq!(store.bytes_used(), written - (with_group - empty));
+
+    assert_eq!(group("g").expect("there is room"), NewGroup::Made);
+    assert_eq!(take("g", "a", 1).expect("there is room"), 1);
+    let mut head = 10;
+    while tried(bench.store.append(&id, bench.records("s", ticket(1, head + 1), 100, head + 1, &["{}"]))).is_ok() {
+        head += 1;
+    }
+    let used = store.bytes_used();
+    assert!(matches!(take("g", "a", 1_000), Err(StoreError::Full { .. })));
+    assert!(matches!(group(&"n".repeat(128)), Err(StoreError::Full { .. })));
+    assert_eq!((store.bytes_used(), bench.wait(bench.store.pending(&id, "g", 10)).len()), (used, 1));
+    assert_eq!(take("g", "a", 1).expect("it takes no more"), 1);
+    assert_eq!(acknowledge(&[1]), 1);
+    assert_eq!(take("g", "a", 1).expect("that has made room"), 1);
+
+    assert!(bench.wait(bench.store.remove(&id, 100)));
     assert_eq!(store.bytes_used(), 0);
 }

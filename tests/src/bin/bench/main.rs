@@ -1,12 +1,13 @@
-//! `cargo xtask bench [core] [fold] [ingest] [fan-out] [catch-up]`: figures, not tests. Compared things run in one go, in turn,
+//! `cargo xtask bench [core] [fold] [ingest] [fan-out] [catch-up] [redis]`: figures, not tests. Compared things run in one go, in turn,
 //! and medians and ratios are printed: a shared machine's single times mean little.
 
 mod core;
+mod redis;
 mod server;
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 5] = ["core", "fold", "ingest", "fan-out", "catch-up"];
+const NAMES: [&str; 6] = ["core", "fold", "ingest", "fan-out", "catch-up", "redis"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +32,9 @@ fn main() -> Result<()> {
         if wanted("catch-up") {
             bench.catch_up()?;
         }
+    }
+    if wanted("redis") {
+        redis::Bench::start()?.run()?;
     }
     Ok(())
 }

@@ -1,0 +1,102 @@
+//! The store stops, dies, forgets its scripts and cuts its clients, under load.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rejoin_tests::redis::{AOF_ALWAYS, Server};
+use tokio::time::{interval, sleep};
+
+use super::load::Load;
+use super::{blocking, turn, two};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_says_nothing_for_three_seconds_loses_nothing() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let hosts = two(&redis.url(), &[]).await?;
+    let redis = &redis;
+    let trouble = Load::on(&hosts).during(|counts| async move {
+        counts.acknowledged(2000).await?;
+        blocking(|| redis.stop())?;
+        sleep(Duration::from_secs(3)).await;
+        blocking(|| redis.cont())
+    });
+    trouble.await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_killed_with_its_log_on_the_disk_loses_nothing() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(|| Server::start_with(AOF_ALWAYS))?;
+    let hosts = two(&redis.url(), &[]).await?;
+    let redis = &redis;
+    let trouble = Load::on(&hosts).during(|counts| async move {
+        for after in [1500, 3500] {
+            counts.acknowledged(after).await?;
+            blocking(|| redis.kill())?;
+            sleep(Duration::from_millis(500)).await;
+            blocking(|| redis.restart())?;
+        }
+        Ok(())
+    });
+    trouble.await?;
+    Ok(())
+}
+
+/// Nothing was on the disk. The host that wrote it lives, and gives it back: what stays lost are the single records before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_comes_back_empty_loses_no_content_and_is_never_silent() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let hosts = two(&redis.url(), &[]).await?;
+    let redis = &redis;
+    let load = Load { producers_at: Some(0), forgets: true, ..Load::on(&hosts) };
+    let trouble = load.during(|counts| async move {
+        counts.acknowledged(2000).await?;
+        blocking(|| redis.restart())
+    });
+    trouble.await?;
+    let kept = hosts[1].client().log("load-0").await?.len();
+    ensure!(kept < 301, "nothing was forgotten");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_forgets_its_scripts_again_and_again_loses_nothing() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let hosts = two(&redis.url(), &[]).await?;
+    let mut connection = redis.connect()?;
+    let trouble = Load::on(&hosts).during(|_| async move {
+        let mut every = interval(Duration::from_millis(200));
+        loop {
+            every.tick().await;
+            blocking(|| connection.call(&["SCRIPT", "FLUSH"]))?;
+        }
+    });
+    let counts = trouble.await?;
+    ensure!(counts.repeats.load(Ordering::Relaxed) == 0, "producers had to hear of it");
+    ensure!(counts.interruptions.load(Ordering::Relaxed) == 0, "readers had to hear of it");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_cuts_all_its_clients_again_and_again_loses_nothing() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let hosts = two(&redis.url(), &[]).await?;
+    let mut connection = redis.connect()?;
+    let trouble = Load::on(&hosts).during(|counts| async move {
+        let mut every = interval(Duration::from_millis(400));
+        for kind in ["normal", "pubsub"].iter().cycle() {
+            every.tick().await;
+            counts.acknowledged(100).await?;
+            blocking(|| connection.call(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]))?;
+        }
+        Ok(())
+    });
+    trouble.await?;
+    Ok(())
+}
