@@ -1,10 +1,10 @@
 //! How a session comes to be: from the row, the checkpoint and the log after it.
 
+use super::Failure;
 use super::bindings::rejoin::streams::types::Limits;
 use super::instance::Live;
 use super::registry::{Sessions, millis};
 use super::run::ATTEMPTS;
-use super::{Failure, Runtime};
 use crate::store::{Page, Patience, StoreError, Written};
 use crate::types::{Cursor, Entry, Job, StreamId};
 
@@ -71,8 +71,7 @@ impl Sessions {
             idle_ms: millis(self.config.job_idle),
             paused_idle_ms: millis(self.config.paused_idle),
         };
-        let runtime: &Runtime = &self.runtime;
-        Live::open(runtime, self.session_id(), stream, job, checkpoint, limits)
+        Live::open(self.runtime(), self.session_id(), stream, job, checkpoint, limits)
     }
 
     /// Replays the log after the session's position up to `end`. False when it has a hole.

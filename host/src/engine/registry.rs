@@ -47,7 +47,7 @@ pub struct SessionsConfig {
 
 /// All sessions of this host.
 pub struct Sessions {
-    pub(super) runtime: Arc<Runtime>,
+    runtime: Arc<Runtime>,
     pub(super) store: Arc<dyn Store>,
     pub(super) hub: Arc<Hub>,
     pub(super) config: SessionsConfig,

@@ -121,7 +121,7 @@ pub struct Query {
 }
 
 /// Why a store could not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Whether it was done is not known: repeat with the same ticket.
     #[error("store unavailable: {0}")]

@@ -94,14 +94,7 @@ impl Appender {
                 items.into_iter().zip(answers).for_each(|(item, answer)| drop(item.answer.send(Ok(answer))));
             }
             Err(error) => {
-                let again = || match &error {
-                    StoreError::Full { bytes_max } => StoreError::Full { bytes_max: *bytes_max },
-                    other => StoreError::Unavailable(match other {
-                        StoreError::Unavailable(why) => why.clone(),
-                        other => other.to_string(),
-                    }),
-                };
-                items.into_iter().for_each(|item| drop(item.answer.send(Err(again()))));
+                items.into_iter().for_each(|item| drop(item.answer.send(Err(error.clone()))));
             }
         }
     }

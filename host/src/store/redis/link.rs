@@ -26,6 +26,8 @@ pub(super) const CONNECT_MAX: Duration = Duration::from_secs(1);
 const LINE_WAIT_MAX: Duration = Duration::from_secs(1);
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_millis(500);
+/// How Redis says within a script that there is no memory left.
+const OUT_OF_MEMORY: &str = "OOM command not allowed";
 /// Commands that may wait for their turn to be written; whoever comes then waits before.
 const QUEUE: usize = 1024;
 
@@ -154,9 +156,12 @@ impl Link {
         }
     }
 
-    /// The server's `maxmemory`; 0: none.
-    pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
+    /// What it means when a command in a script failed, in Redis' words.
+    pub(crate) fn failed(&self, why: String) -> StoreError {
+        if why.contains(OUT_OF_MEMORY) {
+            return StoreError::Full { bytes_max: self.bytes_max };
+        }
+        StoreError::Unavailable(why)
     }
 
     /// What an error of Redis means to whoever uses the store.
@@ -287,7 +292,7 @@ fn is_lost(error: &RedisError) -> bool {
 
 /// Redis says so itself (`OOM`), or a script says that a command in it met it.
 fn is_out_of_memory(error: &RedisError) -> bool {
-    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM command not allowed"))
+    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains(OUT_OF_MEMORY))
 }
 
 impl fmt::Debug for Link {

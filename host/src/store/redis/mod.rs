@@ -195,10 +195,7 @@ impl RedisStore {
         must_place: bool,
     ) -> Result<Written, StoreError> {
         match answer {
-            Answer::Failed(why) if why.contains("OOM command not allowed") => {
-                Err(StoreError::Full { bytes_max: self.link.bytes_max() })
-            }
-            Answer::Failed(why) => Err(StoreError::Unavailable(why)),
+            Answer::Failed(why) => Err(self.link.failed(why)),
             Answer::Written(written, place) => {
                 let placed = match place {
                     Some(place) => self.index.place(&self.link, now_ms, stream, &place, b"").await,
