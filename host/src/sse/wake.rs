@@ -109,6 +109,9 @@ impl<'a, L: Log + ?Sized> Task<'a, L> {
         loop {
             tokio::select! {
                 _ = look.tick() => {
+                    // Here too: while the store is told of some streams, and does not answer, others are looked at.
+                    self.note_changes();
+                    self.to_tell.notify_one();
                     self.book().look_at_silent();
                     self.to_look.notify_one();
                 }
