@@ -9,6 +9,7 @@ use rejoin_tests::proxy::Proxy;
 use rejoin_tests::redis::Server;
 use rejoin_tests::replica::Replica;
 use rejoin_tests::sse::Sse;
+use rejoin_tests::wait::until;
 use serde_json::{Value, json};
 
 use super::{blocking, turn, two};
@@ -122,6 +123,9 @@ async fn readers_are_counted_over_all_hosts_and_those_of_a_dead_one_no_more() ->
         expect(listener, "ready").await.context("the first reader")?;
     }
     let second = near.follow("s", None).await?;
+    // A reader is told to the store a moment after it has joined: one that leaves in that moment would be the last.
+    let hosts = async || Ok((blocking(|| redis.cli(&["ZCARD", "rejoin:{s}:present"]))? == "2").then_some(()));
+    until("both hosts have a reader", hosts).await?;
     drop(first);
     // One is left: nobody hears anything. The end of that one is the next thing that they hear.
     near.append("s", &answer(1)[1..]).await?.expect(200)?;
