@@ -1,15 +1,25 @@
 //! The Rejoin server.
 
-use std::io::IsTerminal as _;
+#![forbid(unsafe_code)]
+
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use rejoin::app::{self, App};
+use rejoin::auth::issue;
 use rejoin::config::Config;
-use rejoin::{http, shutdown};
+use rejoin::{descriptors, doctor, http, shutdown, trace};
+use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("token") => return issue::run(std::iter::once("rejoin token".into()).chain(arguments)),
+        Some("doctor") => return doctor::run(std::iter::once("rejoin doctor".into()).chain(arguments)),
+        _ => {}
+    }
     let config = match Config::read(std::env::args_os()) {
         Ok(config) => config,
         Err(stop) => {
@@ -31,12 +41,12 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let color = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr).init();
-
+    let descriptors = descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let guard = trace::start(&config.watch, runtime.handle())?;
+    tracing::debug!(?descriptors, "open files that are allowed");
     let served = runtime.block_on(serve(config));
+    drop(guard);
     // Whatever still runs after the deadline, or after the second signal, is cut here.
     runtime.shutdown_background();
     served
@@ -46,8 +56,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = http::listen(config.listen).with_context(|| {
         format!("cannot listen on {}: choose another address with --listen or REJOIN_LISTEN", config.listen)
     })?;
+    let figures = config.watch.metrics_listen.map(figures).transpose()?;
     let app = App::start(config).await?;
-    println!("{}", greeting(listener.local_addr()?));
+    println!("{}", greeting(&app, listener.local_addr()?, figures.as_ref())?);
+    let figures = async {
+        match figures {
+            Some(figures) => http::metrics::accept(&app.clone(), &figures).await,
+            None => std::future::pending().await,
+        }
+    };
     let stop = async {
         if let Err(error) = shutdown::signals(1).await {
             tracing::error!(%error, "cannot wait for signals");
@@ -55,26 +72,41 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        () = app::serve(app, listener, stop) => Ok(()),
+        () = app::serve(app.clone(), listener, stop) => Ok(()),
+        () = figures => anyhow::bail!("the port of the metrics has closed"),
         Ok(()) = shutdown::signals(2) => anyhow::bail!("cut by the second signal"),
     }
 }
 
+/// The port for whoever reads the metrics.
+fn figures(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    http::listen(address).with_context(|| {
+        format!("cannot listen on {address}: choose another address with --metrics-listen or REJOIN_METRICS_LISTEN")
+    })
+}
+
 /// What a person at the terminal wants to see: where it is, and something to paste.
-fn greeting(address: SocketAddr) -> String {
+fn greeting(app: &App, address: SocketAddr, figures: Option<&TcpListener>) -> anyhow::Result<String> {
     let (version, json) = (env!("CARGO_PKG_VERSION"), "-H 'content-type: application/json'");
     let step = r#"{"event":"on_run_step","data":{"id":"s1","index":0,"stepDetails":{"type":"message_creation"}}}"#;
     let delta = r#"{"event":"on_message_delta","data":{"id":"s1","delta":{"content":{"type":"text","text":"Hello"}}}}"#;
-    format!(
-        "rejoin {version} listens on http://{address}
-inspector: http://{address}/
-No access tokens are set up: everybody who reaches this address may do everything, so it is loopback only.
+    let metrics = match figures {
+        Some(port) => format!("metrics: http://{}/metrics\n", port.local_addr()?),
+        None => String::new(),
+    };
+    let scheme = if app.tls.is_some() { "https" } else { "http" };
+    let here = format!("rejoin {version} listens on {scheme}://{address}\ninspector: {scheme}://{address}/\n{metrics}");
+    if app.auth.is_some() {
+        return Ok(format!("{here}Access tokens are asked for; rejoin token --help says how to make one.\n"));
+    }
+    Ok(format!(
+        "{here}No access tokens are set up: everybody who reaches this address may do everything, so it is loopback only.
 
 Try it:
-  curl -X POST http://{address}/v1/streams/my-chat {json} -d '{{\"userId\":\"me\"}}'
-  curl -X POST http://{address}/v1/streams/my-chat/events {json} -d '[{step},{delta}]'
-  curl -X POST http://{address}/v1/streams/my-chat/complete
-  curl -N http://{address}/v1/streams/my-chat/events -H 'accept: text/event-stream'
+  curl -X POST {scheme}://{address}/v1/streams/my-chat {json} -d '{{\"userId\":\"me\"}}'
+  curl -X POST {scheme}://{address}/v1/streams/my-chat/events {json} -d '[{step},{delta}]'
+  curl -X POST {scheme}://{address}/v1/streams/my-chat/complete
+  curl -N {scheme}://{address}/v1/streams/my-chat/events -H 'accept: text/event-stream'
 "
-    )
+    ))
 }

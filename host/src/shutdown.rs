@@ -31,6 +31,11 @@ impl Shutdown {
         self.started.is_cancelled()
     }
 
+    /// Whether the time for it is over, and what was left was cut.
+    pub fn has_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
     /// Starts a task that is cut at the end of the server at the latest.
     pub fn spawn<F>(&self, task: F)
     where

@@ -20,6 +20,9 @@ impl StreamId {
         if !name.bytes().all(|b| (0x21..=0x7e).contains(&b)) {
             return Err("a stream id is printable ASCII without blanks");
         }
+        if matches!(name, "." | "..") {
+            return Err("a stream id is not . or ..: browsers take these out of an address, in whatever spelling");
+        }
         Ok(StreamId(name.into()))
     }
 

@@ -1,13 +1,18 @@
 //! End to end: through HTTP, WIT and the program itself only.
 
+#![forbid(unsafe_code)]
+
+mod access;
 mod admission;
 mod browser;
 mod command;
 mod component;
 mod crowd;
+mod door;
 mod expiry;
 mod farewell;
 mod faults;
+mod fuzz;
 mod generations;
 mod groups;
 mod house;
@@ -15,6 +20,7 @@ mod input;
 mod jobs;
 mod limits;
 mod live;
+mod openapi;
 mod providers;
 mod races;
 mod repeats;
@@ -22,3 +28,5 @@ mod replicas;
 mod requests;
 mod resume;
 mod signals;
+mod subscribers;
+mod watch;

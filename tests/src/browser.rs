@@ -99,6 +99,40 @@ impl Browser {
         self.value(&format!("document.querySelector({selector:?}).click()")).await.map(drop)
     }
 
+    /// Presses a key as a person does: a character, or the name of a key.
+    pub async fn key(&mut self, key: &str) -> Result<()> {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            "PageDown" => (34, ""),
+            "End" => (35, ""),
+            "Home" => (36, ""),
+            "ArrowUp" => (38, ""),
+            "ArrowRight" => (39, ""),
+            "ArrowDown" => (40, ""),
+            character => (0, character),
+        };
+        let mut press = json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code});
+        if !text.is_empty() {
+            press["text"] = text.into();
+        }
+        self.call("Input.dispatchKeyEvent", press).await?;
+        let release = json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code});
+        self.call("Input.dispatchKeyEvent", release).await.map(drop)
+    }
+
+    /// Types a text into what has the focus.
+    pub async fn write(&mut self, text: &str) -> Result<()> {
+        self.call("Input.insertText", json!({ "text": text })).await.map(drop)
+    }
+
+    /// The page as it is on a screen of that many pixels.
+    pub async fn resize(&mut self, width: u32, height: u32) -> Result<()> {
+        let screen = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.call("Emulation.setDeviceMetricsOverride", screen).await.map(drop)
+    }
+
     /// Ends the browser in order.
     pub async fn close(mut self) -> Result<()> {
         self.session = None;

@@ -35,6 +35,8 @@ fn build() -> Result<PathBuf> {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--message-format=json", "--bin=rejoin", "-p=rejoin", "-p=rejoin-tests"]);
     cargo.arg("--target-dir").arg(target).current_dir(crate::root());
+    // ring's build script looks at it: what it is set to here would make everything above ring be compiled anew.
+    cargo.env_remove("CARGO_MANIFEST_DIR");
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
@@ -80,14 +82,25 @@ impl Program {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), arguments).await
     }
 
+    /// Starts it on a free port; what it logs goes to `log`, as much as `filter` (of `RUST_LOG`) says.
+    pub async fn start_logging(arguments: &[&str], filter: &str, log: std::fs::File) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut command = command(&["--listen", &address.to_string()], &[("RUST_LOG", filter)])?;
+        Self::launch(command.args(arguments).stderr(log)).await
+    }
+
     /// Starts it on this address.
     pub async fn start_at(address: SocketAddr, arguments: &[&str]) -> Result<Self> {
         let mut command = command(&["--listen", &address.to_string()], &[("RUST_LOG", "warn")])?;
         // What it logs is for whoever reads the test's output.
-        let mut child = command.args(arguments).stderr(Stdio::inherit()).spawn()?;
+        Self::launch(command.args(arguments).stderr(Stdio::inherit())).await
+    }
+
+    async fn launch(command: &mut Command) -> Result<Self> {
+        let mut child = command.spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("stdout")?).lines();
         let first = line(&mut lines).await?;
-        let (_, address) = first.split_once("http://").with_context(|| format!("no address in {first:?}"))?;
+        let (_, address) = first.split_once("://").with_context(|| format!("no address in {first:?}"))?;
         Ok(Program { address: address.trim().parse()?, child, lines })
     }
 

@@ -11,7 +11,8 @@ mod bindings {
 }
 
 pub use bindings::exports::rejoin::streams::session as wit;
-use bindings::rejoin::streams::{sse, store, types};
+pub(crate) use bindings::rejoin::streams::types;
+use bindings::rejoin::streams::{sse, store};
 use bindings::wasi::clocks::wall_clock;
 pub use types::{Limits, Refusal};
 
@@ -82,20 +83,25 @@ impl wall_clock::Host for Asked {
     }
 }
 
+/// The component that the host was built with.
+pub fn shipped(engine: &Engine) -> Result<Component> {
+    #[expect(unsafe_code, reason = "the bytes come from this build's own compiler")]
+    // SAFETY: they were made by `Engine::precompile_component` in the host's build script.
+    let component = unsafe { Component::deserialize(engine, RuntimeConfig::default().component) }?;
+    Ok(component)
+}
+
 /// One instance.
 pub struct Instance {
-    store: Store<Asked>,
-    exports: bindings::Engine,
+    pub(crate) store: Store<Asked>,
+    pub(crate) exports: bindings::Engine,
 }
 
 impl Instance {
     /// The component that the host was built with, in an engine of its own.
     pub fn new() -> Result<Self> {
         let engine = Engine::new(&tunables::config())?;
-        let compiled = RuntimeConfig::default().component;
-        #[expect(unsafe_code, reason = "the bytes come from this build's own compiler")]
-        // SAFETY: they were made by `Engine::precompile_component` in the host's build script.
-        let component = unsafe { Component::deserialize(&engine, &compiled) }?;
+        let component = shipped(&engine)?;
         let mut linker = Linker::new(&engine);
         bindings::Engine::add_to_linker::<_, HasSelf<Asked>>(&mut linker, |asked| asked)?;
         let mut store = Store::new(&engine, Asked { now_ms: 1_789_000_000_000, ..Asked::default() });

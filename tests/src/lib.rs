@@ -4,6 +4,8 @@ pub mod browser;
 pub mod client;
 pub mod command;
 pub mod component;
+pub mod fuzz;
+pub mod nginx;
 pub mod proxy;
 pub mod random;
 pub mod raw;
@@ -13,6 +15,8 @@ pub mod redis;
 pub mod replica;
 pub mod server;
 pub mod sse;
+pub mod tls;
+pub mod token;
 pub mod wait;
 
 use std::path::PathBuf;

@@ -33,7 +33,7 @@ impl Raw {
 
     async fn send(socket: TcpSocket, address: SocketAddr, path: &str) -> Result<Self> {
         let mut stream = socket.connect(address).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: rejoin\r\nAccept: text/event-stream\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         Ok(Raw { stream, begun: None })
     }

@@ -8,6 +8,8 @@
 //! * [`packages`]: Debian packages, installed when root, named when not.
 //! * `build_script` (feature `precompile`, brings wasmtime and Cranelift): the whole of a build script that embeds the component.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "precompile")]
 mod build_script;
 mod component;

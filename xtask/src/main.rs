@@ -1,4 +1,6 @@
-//! `cargo xtask serve | test | component | fold | bench`: finds or installs what is missing, then does the thing.
+//! `cargo xtask serve | test | component | fold | bench | fuzz | deny`: finds or installs what is missing, then does the thing.
+
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
@@ -14,6 +16,9 @@ Usage: cargo xtask <command>
   component              write the component to target/rejoin.wasm, print its size and SHA-256
   fold [--component]     fold events from standard input into content on standard output, natively or in the component
   bench [name…]          run the benchmarks, or those named
+  fuzz [target] [--seconds N]
+                         search for bytes that break a law, in one target or in all, for 600 seconds each unless told
+  deny                   check licences, duplicates and sources of every dependency, and advisories where there is a network
 ";
 
 #[derive(Debug, PartialEq, Eq)]
@@ -23,9 +28,14 @@ enum Command {
     Component,
     Fold(Vec<String>),
     Bench(Vec<String>),
+    Fuzz(Vec<String>),
+    Deny,
 }
 
 fn main() -> ExitCode {
+    if let Some(compiler) = commands::as_compiler() {
+        return compiler;
+    }
     let Some(command) = parse(std::env::args().skip(1)) else {
         eprint!("{USAGE}");
         return ExitCode::from(2);
@@ -49,6 +59,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Command> {
         "component" if rest.is_empty() => Some(Command::Component),
         "fold" => Some(Command::Fold(rest)),
         "bench" => Some(Command::Bench(rest)),
+        "fuzz" => Some(Command::Fuzz(rest)),
+        "deny" if rest.is_empty() => Some(Command::Deny),
         _ => None,
     }
 }
@@ -60,6 +72,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Component => commands::component(),
         Command::Fold(arguments) => commands::tool("fold", &arguments),
         Command::Bench(names) => commands::tool("bench", &names),
+        Command::Fuzz(arguments) => commands::fuzz(&arguments),
+        Command::Deny => commands::deny(),
     }
 }
 
@@ -86,7 +100,7 @@ mod tests {
 
     #[test]
     fn no_command_an_unknown_one_or_one_argument_too_many_is_a_usage_error() {
-        for line in ["", "deploy", "--help", "component twice"] {
+        for line in ["", "deploy", "--help", "component twice", "deny all"] {
             assert_eq!(parsed(line), None, "{line}");
         }
     }

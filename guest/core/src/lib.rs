@@ -34,6 +34,8 @@
 //! assert!(session.take_effects().iter().any(|effect| matches!(effect, Effect::Append { first, .. } if first.sequence == 1)));
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod content;
 pub mod event;
 pub mod final_event;

@@ -1,5 +1,7 @@
 //! The fold against the reference: recorded answers for whole logs, and laws that hold at every prefix of them.
 
+#![forbid(unsafe_code)]
+
 mod goldens;
 
 use std::path::{Path, PathBuf};

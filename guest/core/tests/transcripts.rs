@@ -3,6 +3,8 @@
 //! The recordings are read in place (`../shared/transcripts` beside the repository) and are no part of it; where they are missing the tests
 //! say so and pass.
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 
 use rejoin_core::content::Aggregator;

@@ -3,7 +3,7 @@
 use super::registry::Sessions;
 use super::run::{Done, Needs};
 use super::translator::{Dialect, Translator};
-use super::{Aborted, Content, Failure, Framing, Producer, Pushed, Snapshot};
+use super::{Aborted, Content, Failure, Framing, Producer, Pushed, Refusal, Snapshot, convert};
 use crate::types::{Job, StreamId};
 
 impl Sessions {
@@ -28,13 +28,24 @@ impl Sessions {
         text: &str,
         producer: Option<Producer<'_>>,
     ) -> Result<Pushed, Failure> {
-        self.run(stream, Needs::Content, |live| live.push(generation, framing, text, producer), |pushed, _| Ok(pushed))
-            .await
+        let push = |live: &mut super::instance::Live| live.push(generation, framing, text, producer);
+        let pushed = self.run(stream, Needs::Content, push, |pushed, _| Ok(pushed)).await?;
+        if let Some((_, refusal)) = &pushed.stopped {
+            self.meter().refused(convert::reason(refusal));
+        }
+        Ok(pushed)
     }
 
-    /// Writes metadata.
-    pub async fn update(&self, stream: &StreamId, fields: &str) -> Result<Job, Failure> {
-        self.run(stream, Needs::Content, |live| live.update(fields), |(), done| done.live.job()).await
+    /// Writes metadata, to this generation only where one is named.
+    pub async fn update(&self, stream: &StreamId, generation: Option<u64>, fields: &str) -> Result<Job, Failure> {
+        let update = |live: &mut super::instance::Live| {
+            let current = live.head()?.generation;
+            if generation.is_some_and(|wanted| wanted != current) {
+                return Err(Failure::Refused(Refusal::GenerationReplaced(current)));
+            }
+            live.update(fields)
+        };
+        self.run(stream, Needs::Content, update, |(), done| done.live.job()).await
     }
 
     /// Ends well.
@@ -66,7 +77,8 @@ impl Sessions {
 
     /// Ends in `error` "timed out" if the job has been idle for too long.
     pub async fn time_out(&self, stream: &StreamId) -> Result<(), Failure> {
-        self.run(stream, Needs::Content, super::instance::Live::time_out, |(), _| Ok(())).await
+        // Nobody asked for it: when another replica was first, nobody is refused.
+        self.attempt(stream, Needs::Content, super::instance::Live::time_out, |(), _| Ok(())).await
     }
 
     /// Pauses until a person answers.
@@ -114,6 +126,6 @@ impl Sessions {
     ///
     /// Errors: [`Failure::Overloaded`], [`Failure::Trapped`].
     pub fn translator(&self, dialect: Dialect) -> Result<Translator, Failure> {
-        Translator::new(self.runtime(), dialect)
+        Translator::new(self.runtime(), &self.translators, dialect)
     }
 }

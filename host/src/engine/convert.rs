@@ -1,6 +1,8 @@
 //! WIT values to the host's words and back, one conversion a type.
 
 use super::bindings::rejoin::streams::types as wit;
+use super::bindings::rejoin::streams::types::Refusal;
+use crate::metrics::Reason;
 use crate::store::Written;
 use crate::types::{Cursor, Job, RecordKind, Status};
 
@@ -81,5 +83,24 @@ pub(super) fn refusal(written: Written) -> Option<wit::Refusal> {
         Written::NotActive(status) => Some(wit::Refusal::NotActive(status.into())),
         Written::Behind(head) => Some(wit::Refusal::Behind(head)),
         Written::Ahead(end) => Some(wit::Refusal::Behind(end.sequence)),
+    }
+}
+
+/// What a refusal is counted as.
+pub(super) fn reason(refusal: &Refusal) -> Reason {
+    match refusal {
+        Refusal::NotFound => Reason::NotFound,
+        Refusal::NotActive(_) => Reason::NotActive,
+        Refusal::GenerationReplaced(_) => Reason::GenerationReplaced,
+        Refusal::AlreadyActive(_) => Reason::AlreadyActive,
+        Refusal::GenerationMismatch(_) => Reason::GenerationMismatch,
+        Refusal::Forbidden => Reason::Forbidden,
+        Refusal::NoSuchAction => Reason::NoSuchAction,
+        Refusal::Paused => Reason::Paused,
+        Refusal::Invalid(_) => Reason::Invalid,
+        Refusal::RecordTooLarge(_) => Reason::RecordTooLarge,
+        Refusal::LogFull => Reason::LogFull,
+        Refusal::ProducerGap(_) => Reason::ProducerGap,
+        Refusal::Behind(_) | Refusal::Busy | Refusal::Lost => Reason::Contended,
     }
 }

@@ -8,6 +8,7 @@ use super::bindings::rejoin::streams::types::{Limits, Refusal};
 use super::imports::{Asked, Ctx};
 use super::runtime::Runtime;
 use super::{Failure, Framing, Producer, Pushed, Snapshot, bindings, convert};
+use crate::metrics::{EngineMeter, Limit};
 use crate::types::{Cursor, Entry, Job, StreamId};
 
 /// A live session.
@@ -28,17 +29,24 @@ pub(super) struct Live {
     pub unconfirmed: bool,
     /// The last entry that it wrote, unless it is large: for a store that forgets.
     pub last_entry: Option<Entry>,
+    meter: EngineMeter,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.meter.dropped();
+    }
 }
 
 /// Runs one exported method of the session and sorts its three outcomes.
 macro_rules! call {
     ($live:expr, $method:ident $(, $argument:expr)*) => {{
-        let Live { store, exports, handle, call_ticks, .. } = $live;
+        let Live { store, exports, handle, call_ticks, meter, .. } = $live;
         store.set_epoch_deadline(*call_ticks);
         let session = exports.rejoin_streams_session().session();
         match session.$method(&mut *store, *handle $(, $argument)*) {
             Ok(answer) => Ok(answer),
-            Err(error) => Err(trapped(store.data().memory_denied(), &error)),
+            Err(error) => Err(trapped(meter, store.data().memory_denied(), &error)),
         }
     }};
 }
@@ -53,14 +61,16 @@ impl Live {
         checkpoint: Option<&str>,
         limits: Limits,
     ) -> Result<Self, Failure> {
-        let (mut store, exports) = runtime.instantiate().map_err(|error| trapped(false, &error))?;
+        let meter = runtime.meter();
+        let (mut store, exports) = runtime.instantiate().map_err(|error| trapped(meter, false, &error))?;
         let revision = job.as_ref().map_or(0, |job| job.revision);
         let ended = job.as_ref().filter(|job| job.status.is_terminal()).map(|job| job.generation);
         let job = job.map(convert::wit_job);
         let session = exports.rejoin_streams_session().session();
         let handle = session
             .call_open(&mut store, stream.as_str(), job.as_ref(), checkpoint, limits)
-            .map_err(|error| trapped(store.data().memory_denied(), &error))?;
+            .map_err(|error| trapped(meter, store.data().memory_denied(), &error))?;
+        meter.opened();
         Ok(Live {
             store,
             exports,
@@ -72,6 +82,7 @@ impl Live {
             whole: true,
             unconfirmed: false,
             last_entry: None,
+            meter: meter.clone(),
         })
     }
 
@@ -186,7 +197,18 @@ impl Live {
 }
 
 /// What a failed call means.
-pub(super) fn trapped(memory_denied: bool, error: &wasmtime::Error) -> Failure {
+pub(super) fn trapped(meter: &EngineMeter, memory_denied: bool, error: &wasmtime::Error) -> Failure {
+    let failure = failure_of(memory_denied, error);
+    match failure {
+        Failure::Trapped(_) => meter.trapped(),
+        Failure::LimitExceeded("memory") => meter.limited(Limit::Memory),
+        Failure::LimitExceeded(_) => meter.limited(Limit::Time),
+        _ => {}
+    }
+    failure
+}
+
+fn failure_of(memory_denied: bool, error: &wasmtime::Error) -> Failure {
     if error.is::<PoolConcurrencyLimitError>() {
         return Failure::Overloaded;
     }

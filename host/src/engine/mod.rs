@@ -23,7 +23,7 @@ use crate::types::{Cursor, Job};
 pub use bindings::rejoin::streams::types::Refusal;
 pub use registry::{Sessions, SessionsConfig};
 pub use runtime::{Runtime, RuntimeConfig};
-pub use translator::{Dialect, Translated, Translator};
+pub use translator::{Dialect, TRANSLATORS_MAX, Translated, Translator};
 
 /// How the text of a push is cut into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::Failure;
 use super::checkpoints::Checkpoints;
 use super::instance::Live;
 use super::run::Standing;
 use super::runtime::Runtime;
+use super::translator::TRANSLATORS_MAX;
+use crate::metrics::EngineMeter;
 use crate::sse::Hub;
 use crate::store::{Patience, Store};
 use crate::types::{StreamId, now_ms};
@@ -54,6 +56,7 @@ pub struct Sessions {
     pub(super) checkpoints: Checkpoints,
     slots: DashMap<StreamId, Arc<Slot>>,
     opened: AtomicU64,
+    pub(super) translators: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -79,6 +82,7 @@ impl Sessions {
             // Tickets of this process must differ from those of every other one and of earlier ones, where both could
             // stand at the same place of one log: 36 random bits are plenty, and short in every entry.
             opened: AtomicU64::new(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), now_ms()) >> 28),
+            translators: Arc::new(Semaphore::new(TRANSLATORS_MAX as usize)),
             started: Instant::now(),
         }
     }
@@ -86,6 +90,10 @@ impl Sessions {
     /// Sessions open now.
     pub fn open(&self) -> usize {
         self.slots.len()
+    }
+
+    pub(super) fn meter(&self) -> &EngineMeter {
+        self.runtime.meter()
     }
 
     pub(super) fn runtime(&self) -> &Runtime {

@@ -1,11 +1,17 @@
 //! The way of every command: find or open the session, call, write, settle, tell.
 
+use std::time::Instant;
+
+use tracing::Instrument as _;
+
 use super::bindings::rejoin::streams::types::Refusal;
 use super::imports::{Asked, What, Write};
 use super::instance::Live;
 use super::registry::Sessions;
 use super::{Failure, convert};
+use crate::metrics::Reason;
 use crate::store::{Head, Patience, Written};
+use crate::trace;
 use crate::types::{Entry, StreamId};
 
 /// How often a command starts over because another producer appended in between.
@@ -75,6 +81,24 @@ impl Sessions {
         command: impl Fn(&mut Live) -> Result<T, Failure>,
         after: impl FnOnce(T, Done<'_>) -> Result<U, Failure>,
     ) -> Result<U, Failure> {
+        let span = tracing::trace_span!(target: trace::SPANS, "command", rejoin.stream = %stream);
+        let result = self.attempt(stream, needs, command, after).instrument(span).await;
+        match &result {
+            Err(Failure::Refused(refusal)) => self.meter().refused(convert::reason(refusal)),
+            Err(Failure::Contended) => self.meter().refused(Reason::Contended),
+            _ => {}
+        }
+        result
+    }
+
+    /// The same, uncounted.
+    pub(super) async fn attempt<T, U>(
+        &self,
+        stream: &StreamId,
+        needs: Needs,
+        command: impl Fn(&mut Live) -> Result<T, Failure>,
+        after: impl FnOnce(T, Done<'_>) -> Result<U, Failure>,
+    ) -> Result<U, Failure> {
         let (slot, patience) = (self.slot(stream)?, self.patience());
         let mut place = patience.wait(slot.live.lock()).await?;
         for _ in 0..ATTEMPTS {
@@ -109,11 +133,15 @@ impl Sessions {
             let Some(mut live) = place.take() else { return Err(Failure::Overloaded) };
             let mut written = self.write(stream, live.id, live.revision, &write, patience).await?;
             if matches!(written, Written::Ahead(_) | Written::NotFound)
-                && let What::Append { entry, .. } = &write.what
+                && let What::Append { entry, status, .. } = &write.what
             {
+                let began = Instant::now();
                 written = self.rescue(stream, &mut live, Some(entry.clone()), patience).await?;
                 // The row may be at any revision then: this session is good for the rest of this command.
                 live.whole &= written != Written::Accepted;
+                if written == Written::Accepted {
+                    self.meter().appended(entry.as_ref(), *status, began.elapsed());
+                }
             }
             match written {
                 Written::Accepted => {}

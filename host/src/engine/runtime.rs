@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -12,6 +12,7 @@ use wasmtime::{Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 use super::bindings;
 use super::imports::Ctx;
 use super::tunables;
+use crate::metrics::EngineMeter;
 
 /// The component that this host was built with, compiled ahead of time.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rejoin.cwasm"));
@@ -46,6 +47,7 @@ impl Default for RuntimeConfig {
 /// Makes instances.
 pub struct Runtime {
     engine: Engine,
+    meter: EngineMeter,
     pre: bindings::EnginePre<Ctx>,
     call_ticks: u64,
     memory_bytes_max: usize,
@@ -54,7 +56,7 @@ pub struct Runtime {
 
 impl Runtime {
     /// Loads the component. Errors: it was compiled by another wasmtime or with other settings.
-    pub fn new(config: &RuntimeConfig) -> Result<Self> {
+    pub fn new(config: &RuntimeConfig, meter: EngineMeter) -> Result<Self> {
         // A component with imports is three core instances and two tables.
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(config.instances_max)
@@ -79,6 +81,7 @@ impl Runtime {
         Ok(Runtime {
             ticker: Ticker::start(engine.clone())?,
             engine,
+            meter,
             pre,
             call_ticks: u64::try_from(ticks).unwrap_or(u64::MAX).max(1),
             memory_bytes_max: config.memory_bytes_max,
@@ -86,11 +89,17 @@ impl Runtime {
     }
 
     pub(super) fn instantiate(&self) -> wasmtime::Result<(wasmtime::Store<Ctx>, bindings::Engine)> {
+        let began = Instant::now();
         let mut store = wasmtime::Store::new(&self.engine, Ctx::new(self.memory_bytes_max));
         store.limiter(|ctx| ctx);
         store.set_epoch_deadline(self.call_ticks);
         let instance = self.pre.instantiate(&mut store)?;
+        self.meter.started(began.elapsed());
         Ok((store, instance))
+    }
+
+    pub(super) fn meter(&self) -> &EngineMeter {
+        &self.meter
     }
 
     /// Ticks of [`TICK`] that one call may last.

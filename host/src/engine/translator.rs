@@ -1,5 +1,8 @@
 //! A provider's body in progress, in an instance of its own: a session that traps takes no body with it.
 
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -8,6 +11,7 @@ use super::imports::Ctx;
 use super::instance::trapped;
 use super::runtime::Runtime;
 use super::{Failure, bindings};
+use crate::metrics::EngineMeter;
 
 /// Whose body it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +50,26 @@ pub struct Translated {
     pub bad: Option<(u64, String)>,
 }
 
+/// Bodies of model providers that can be translated at a time: each has an instance of its own beside the sessions.
+pub const TRANSLATORS_MAX: u32 = 1000;
+
 /// See the module.
 pub struct Translator {
     store: Store<Ctx>,
     exports: bindings::Engine,
     handle: ResourceAny,
     call_ticks: u64,
+    meter: EngineMeter,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Translator {
-    pub(super) fn new(runtime: &Runtime, dialect: Dialect) -> Result<Self, Failure> {
-        let (mut store, exports) = runtime.instantiate().map_err(|error| trapped(false, &error))?;
+    /// `places`: one for each translator that may be.
+    pub(super) fn new(runtime: &Runtime, places: &Arc<Semaphore>, dialect: Dialect) -> Result<Self, Failure> {
+        // Beyond that they would take the places of sessions.
+        let place = places.clone().try_acquire_owned().map_err(|_| Failure::Overloaded)?;
+        let meter = runtime.meter();
+        let (mut store, exports) = runtime.instantiate().map_err(|error| trapped(meter, false, &error))?;
         let dialect = match dialect {
             Dialect::Events => wit::Dialect::Events,
             Dialect::OpenaiChat => wit::Dialect::OpenaiChat,
@@ -64,8 +77,9 @@ impl Translator {
             Dialect::AnthropicMessages => wit::Dialect::AnthropicMessages,
         };
         let translators = exports.rejoin_streams_translate().translator();
-        let handle = translators.call_constructor(&mut store, dialect).map_err(|error| trapped(false, &error))?;
-        Ok(Translator { store, exports, handle, call_ticks: runtime.call_ticks() })
+        let made = translators.call_constructor(&mut store, dialect);
+        let handle = made.map_err(|error| trapped(meter, false, &error))?;
+        Ok(Translator { store, exports, handle, call_ticks: runtime.call_ticks(), meter: meter.clone(), _place: place })
     }
 
     /// Takes whole lines of the body. Run steps get an `index` of at least `index_at_least`: [`Sessions::next_index`].
@@ -89,7 +103,7 @@ impl Translator {
     }
 
     fn translated(&self, answer: wasmtime::Result<wit::Translated>) -> Result<Translated, Failure> {
-        let given = answer.map_err(|error| trapped(self.store.data().memory_denied(), &error))?;
+        let given = answer.map_err(|error| trapped(&self.meter, self.store.data().memory_denied(), &error))?;
         Ok(Translated { records: given.records, bad: given.bad.map(|bad| (bad.line, bad.reason)) })
     }
 }

@@ -1,5 +1,9 @@
 //! What a command asked for, carried out: the write, what the store must be given back, and who is told.
 
+use std::time::Instant;
+
+use tracing::Instrument as _;
+
 use super::Failure;
 use super::bindings::rejoin::streams::sse::ProducerSignal;
 use super::imports::{Asked, What, Write};
@@ -7,6 +11,7 @@ use super::instance::Live;
 use super::registry::Sessions;
 use crate::sse::{Hub, Signal};
 use crate::store::{Append, Patience, Rescue, Ticket, Written};
+use crate::trace;
 use crate::types::{Entry, StreamId, now_ms};
 
 impl Sessions {
@@ -22,6 +27,7 @@ impl Sessions {
         let ticket = Ticket { session, number: write.ticket };
         // Dropped while the store works: what is in the log then must still be found by those who wait.
         let wake = WakeOnDrop { hub: &self.hub, stream, armed: true };
+        let began = Instant::now();
         let written = match &write.what {
             What::Create { previous, job } => {
                 patience.ask(|| self.store.create(stream, ticket, *previous, job.clone())).await?
@@ -37,10 +43,24 @@ impl Sessions {
                     fields: fields.clone(),
                     now_ms: now_ms(),
                 };
-                patience.ask(|| self.store.append(stream, append.clone())).await?
+                let span = tracing::trace_span!(
+                    target: trace::SPANS,
+                    "append",
+                    otel.kind = "client",
+                    rejoin.stream = %stream,
+                    rejoin.generation = first.generation,
+                    rejoin.records = entry.as_ref().map(|entry| entry.count),
+                );
+                patience.ask(|| self.store.append(stream, append.clone())).instrument(span).await?
             }
         };
         wake.disarm();
+        if written == Written::Accepted {
+            match &write.what {
+                What::Create { .. } => self.meter().created(),
+                What::Append { entry, status, .. } => self.meter().appended(entry.as_ref(), *status, began.elapsed()),
+            }
+        }
         Ok(written)
     }
 
@@ -62,6 +82,7 @@ impl Sessions {
         let rescue = Rescue { ticket, job, entry, checkpoint, now_ms: now_ms() };
         let written = patience.ask(|| self.store.rescue(stream, rescue.clone())).await?;
         if written == Written::Accepted {
+            self.meter().rescued();
             tracing::warn!(%stream, at = %rescue.job.cursor(), "the store had forgotten acknowledged records");
             self.hub.wake(stream);
         }

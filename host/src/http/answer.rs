@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, Full};
 
+use super::line::Generation;
 use super::{Body, Response};
 use crate::types::{Job, StreamId};
 
@@ -46,7 +47,13 @@ fn full(body: impl Into<Bytes>) -> Body {
 pub fn job_changed(status: StatusCode, stream: &StreamId, job: &Job) -> Response {
     let mut object = Object::new();
     object.raw("job", &job_json(stream, job)).number("generation", job.generation).string("streamId", stream.as_str());
-    json(status, object.end())
+    of_generation(job.generation, json(status, object.end()))
+}
+
+/// Tells the request's line in the log what the answer is about.
+pub(super) fn of_generation(generation: u64, mut response: Response) -> Response {
+    response.extensions_mut().insert(Generation(generation));
+    response
 }
 
 /// The row as clients see it. The component's own fields, whose names have a colon, are left out.

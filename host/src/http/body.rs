@@ -7,26 +7,27 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::{Deserialize, IgnoredAny};
+use tokio::time::Instant;
 
 use super::negotiate::ContentType;
 use super::{Problem, Request};
+use crate::app::App;
 
 /// Bytes of a command's body.
 const COMMAND_BYTES_MAX: usize = 1024 * 1024;
-/// A whole body that makes no progress for this long is given up.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// What is read of a body after its answer, so that the answer is not lost to a connection reset.
 const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// The text of a command: JSON, at most 1 MiB; an empty body is `{}`.
 ///
-/// Errors: 415, 413 `body_too_large`, 400 `invalid_utf8`, `invalid_json`, `incomplete_body`, 408, 422 when no object.
-pub(super) async fn command(request: &mut Request) -> Result<String, Problem> {
+/// Errors: 415, 413 `body_too_large`, 400 `invalid_utf8`, `invalid_json`, `incomplete_body`, 408 `body_timeout`, 422 when no
+/// object.
+pub(super) async fn command(app: &App, request: &mut Request) -> Result<String, Problem> {
     if ContentType::of(request.headers())?.is_some_and(|content_type| !content_type.is_json()) {
         return Err(Problem::unsupported_media_type("a command is application/json"));
     }
-    let text = text(request.body_mut(), COMMAND_BYTES_MAX).await?;
+    let text = text(app, request.body_mut(), COMMAND_BYTES_MAX).await?;
     if text.trim().is_empty() {
         return Ok("{}".to_owned());
     }
@@ -46,8 +47,8 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem>
     })
 }
 
-/// A whole body as text. Errors: 413 `body_too_large`, 400 `invalid_utf8`, `incomplete_body`, 408 `request_timeout`.
-pub(super) async fn text(body: &mut Incoming, bytes_max: usize) -> Result<String, Problem> {
+/// A whole body as text. Errors: 413 `body_too_large`, 400 `invalid_utf8`, `incomplete_body`, 408 `body_timeout`.
+pub(super) async fn text(app: &App, body: &mut Incoming, bytes_max: usize) -> Result<String, Problem> {
     let too_large = || {
         let detail = format!("the body has at most {bytes_max} bytes: send less at once, or open an NDJSON body");
         Problem::new(http::StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail).with("bytesMax", bytes_max)
@@ -55,10 +56,13 @@ pub(super) async fn text(body: &mut Incoming, bytes_max: usize) -> Result<String
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
+    let wait = app.config.door.body_wait;
+    let end = Instant::now() + wait;
     let mut bytes = Vec::new();
     loop {
-        let frame = tokio::time::timeout(PAUSE_MAX, body.frame()).await.map_err(|_| {
-            Problem::new(http::StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body did not come: send it again")
+        let frame = tokio::time::timeout_at(end, body.frame()).await.map_err(|_| {
+            let detail = format!("the body was not there after {wait:?} (--body-wait): send it again, and faster");
+            Problem::new(http::StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
         })?;
         match frame {
             None => break,

@@ -1,10 +1,11 @@
 //! The one place where errors become statuses: `application/problem+json` (RFC 9457). Messages say what to do.
 
-use http::header::{ALLOW, RETRY_AFTER};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::{Response, answer};
+use crate::auth::{Refused, Scope};
 use crate::engine::{Failure, Refusal};
 use crate::store::StoreError;
 use crate::types::Status;
@@ -21,13 +22,15 @@ pub struct Problem {
     members: Map<String, Value>,
     retry_after_s: Option<u64>,
     allow: Option<&'static str>,
+    /// In a box: hardly any problem has one.
+    authenticate: Option<Box<HeaderValue>>,
 }
 
 impl Problem {
     /// A problem with this code.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let (detail, members) = (detail.into(), Map::new());
-        Problem { status, code, detail, members, retry_after_s: None, allow: None }
+        Problem { status, code, detail, members, retry_after_s: None, allow: None, authenticate: None }
     }
 
     /// Adds a member for programs.
@@ -56,6 +59,40 @@ impl Problem {
     pub fn not_found() -> Self {
         let detail = "no such stream, or its retention is over: create it with POST /v1/streams/{id}";
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// 401 `unauthorized`: there is no token, or it is none of ours. Never says more of it than that.
+    pub fn unauthorized(refused: Option<Refused>) -> Self {
+        let (detail, challenge) = match refused {
+            None => ("send an access token: Authorization: Bearer …".to_owned(), "Bearer"),
+            Some(refused) => (refused.to_string(), "Bearer error=\"invalid_token\""),
+        };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).authenticate(HeaderValue::from_static(challenge))
+    }
+
+    /// 401 `unauthorized`: a ticket that was used, is over, or is for another stream.
+    pub fn ticket_refused() -> Self {
+        let detail = "the ticket was used, is over, or is for another stream: POST …/tickets gives a new one";
+        let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).authenticate(challenge)
+    }
+
+    /// 403 `insufficient_scope`: any of `scopes` would do.
+    pub fn insufficient_scope(scopes: &[Scope]) -> Self {
+        let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+        let detail = format!("the access token's scope must have {}", names.join(" or "));
+        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", names.first().unwrap_or(&""));
+        let problem = Self::new(StatusCode::FORBIDDEN, "insufficient_scope", detail).with("scope", names);
+        Problem { authenticate: HeaderValue::try_from(challenge).ok().map(Box::new), ..problem }
+    }
+
+    /// 403.
+    pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    fn authenticate(self, challenge: HeaderValue) -> Self {
+        Problem { authenticate: Some(Box::new(challenge)), ..self }
     }
 
     /// 405 with the methods that there are.
@@ -105,6 +142,9 @@ impl Problem {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(challenge) = &self.authenticate {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::clone(challenge));
         }
         response
     }

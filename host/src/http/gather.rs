@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -17,22 +18,36 @@ pub(super) struct Gather<'a> {
     body: &'a mut Incoming,
     splitter: LineSplitter,
     has_ended: bool,
-    /// The client went away: the cut line is dropped, the whole ones count.
-    pub(super) broke_off: bool,
+    idle_max: Duration,
+    /// Why the body ended before its end: the cut line is dropped, the whole ones count.
+    pub(super) cut: Option<Cut>,
+}
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The client went away.
+    BrokeOff,
+    /// It is there, and has sent no whole line for too long.
+    Idle,
 }
 
 impl<'a> Gather<'a> {
-    /// `line_bytes_max`: of one line, without its line break.
-    pub(super) fn new(body: &'a mut Incoming, line_bytes_max: usize) -> Self {
+    /// `line_bytes_max`: of one line, without its line break. `idle_max`: how long none may come.
+    pub(super) fn new(body: &'a mut Incoming, line_bytes_max: usize, idle_max: Duration) -> Self {
         let splitter = LineSplitter::new(line_bytes_max, BATCH_BYTES_MAX);
-        Gather { body, splitter, has_ended: false, broke_off: false }
+        Gather { body, splitter, has_ended: false, idle_max, cut: None }
     }
 
     /// The whole lines that are there, as soon as there are some; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Batch>, Broken> {
         loop {
             let mut has_yielded = false;
-            poll_fn(|context| self.poll_lines(context, &mut has_yielded)).await;
+            let idle_max = self.idle_max;
+            let lines = poll_fn(|context| self.poll_lines(context, &mut has_yielded));
+            if tokio::time::timeout(idle_max, lines).await.is_err() {
+                (self.has_ended, self.cut) = (true, Some(Cut::Idle));
+            }
             let batch = self.splitter.take()?;
             if batch.is_some() || self.has_ended {
                 return Ok(batch);
@@ -52,7 +67,7 @@ impl<'a> Gather<'a> {
                     self.splitter.feed(frame.data_ref().map_or(&[], |data| data));
                     *has_yielded = false;
                 }
-                Poll::Ready(Some(Err(_))) => (self.has_ended, self.broke_off) = (true, true),
+                Poll::Ready(Some(Err(_))) => (self.has_ended, self.cut) = (true, Some(Cut::BrokeOff)),
                 Poll::Ready(None) => {
                     self.has_ended = true;
                     self.splitter.finish();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::answer::{self, Object};
 use super::query::{invalid, percent_decode};
-use super::{Problem, Query, Request, Response, body, list};
+use super::{Problem, Query, Request, Response, body, guard, list};
 use crate::app::App;
 use crate::store::groups::GROUPS_MAX;
 use crate::store::{NewGroup, Pending};
@@ -77,16 +77,19 @@ pub(super) async fn handle(
     request: &mut Request,
 ) -> Result<Response, Problem> {
     let group = group_of(request.uri().path())?;
-    let query = Query::of(request.uri())?;
+    let (query, fence) = (Query::of(request.uri())?, guard::Fence::of(request));
     match part {
         Part::Itself if *request.method() == Method::DELETE => {
             app.store.delete_group(stream, &group).await?;
             Ok(answer::empty(StatusCode::NO_CONTENT))
         }
         Part::Itself => create(app, stream, &group, &query).await,
-        Part::Events => events(app, stream, &group, &query).await,
+        Part::Events => events(app, stream, &group, &query, fence).await,
         Part::Pending => {
             let pending = app.store.pending(stream, &group, list::limit(&query)?).await?;
+            if !pending.iter().all(|one| fence.holds(one.id.generation)) {
+                return Err(Problem::not_found());
+            }
             let pending: Vec<_> = pending.iter().map(pending_json).collect();
             let list = format!("[{}]", pending.join(","));
             Ok(answer::json(StatusCode::OK, Object::new().raw("pending", &list).end()))
@@ -100,6 +103,11 @@ fn group_of(path: &str) -> Result<String, Problem> {
     let name = percent_decode(path.split('/').nth(5).unwrap_or_default());
     let rule = "the name of a group is percent-encoded, 1 to 128 bytes of printable ASCII";
     name.filter(|name| is_name(name)).ok_or_else(|| Problem::bad_request("invalid_group", rule))
+}
+
+/// Whether the path names a group, for `probe`.
+pub(super) fn probe(path: &str) -> Result<(), Problem> {
+    group_of(path).map(drop)
 }
 
 fn is_name(name: &str) -> bool {
@@ -129,7 +137,13 @@ async fn create(app: &App, stream: &StreamId, group: &str, query: &Query) -> Res
 }
 
 /// `GET …/events?consumer=&count=&redeliverAfter=`: `{"entries":[{"id","records":[…]}…],"malformed":n}`.
-async fn events(app: &App, stream: &StreamId, group: &str, query: &Query) -> Result<Response, Problem> {
+async fn events(
+    app: &App,
+    stream: &StreamId,
+    group: &str,
+    query: &Query,
+    fence: guard::Fence,
+) -> Result<Response, Problem> {
     let consumer = query.get("consumer").filter(|name| is_name(name));
     let consumer = consumer.ok_or_else(|| invalid("consumer", "has 1 to 128 bytes of printable ASCII"))?;
     let count = query.number("count")?.unwrap_or(COUNT);
@@ -137,6 +151,9 @@ async fn events(app: &App, stream: &StreamId, group: &str, query: &Query) -> Res
     let count = count.ok_or_else(|| invalid("count", "is 1 to 1000"))?;
     let after = Duration::from_millis(query.number("redeliverAfter")?.unwrap_or(REDELIVER_AFTER_MS));
     let unseen = app.store.read_group(stream, group, consumer, count, ANSWER_BYTES, after).await?;
+    if !unseen.entries.iter().all(|entry| fence.holds(entry.first.generation)) {
+        return Err(Problem::not_found());
+    }
     let entries = format!("[{}]", unseen.entries.iter().map(entry_json).collect::<Vec<_>>().join(","));
     let json = Object::new().raw("entries", &entries).number("malformed", unseen.malformed).end();
     Ok(answer::json(StatusCode::OK, json))
@@ -164,8 +181,11 @@ struct Ack {
 
 /// `POST …/ack` with `{"ids":[…]}`: `{"acknowledged":n}`, the number of those that were pending.
 async fn acknowledge(app: &App, stream: &StreamId, group: &str, request: &mut Request) -> Result<Response, Problem> {
-    let text = body::command(request).await?;
-    let ids = ids(&body::parse(&text)?)?;
+    let fence = guard::Fence::of(request);
+    let text = body::command(app, request).await?;
+    let mut ids = ids(&body::parse(&text)?)?;
+    // While the body came, the stream may have become somebody else's: of theirs nothing is acknowledged.
+    ids.retain(|id| fence.holds(id.generation));
     let acknowledged = app.store.acknowledge(stream, group, &ids).await?;
     Ok(answer::json(StatusCode::OK, Object::new().number("acknowledged", acknowledged).end()))
 }

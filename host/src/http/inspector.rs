@@ -1,53 +1,49 @@
-//! The inspector page, and the sample that it can ask the host to play.
+//! The inspector: its files, and the sample that it can ask the host to play.
+
+mod files;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::MissedTickBehavior;
 
+pub(super) use self::files::File;
 use super::answer::{self, Object};
 use super::{Problem, Response};
 use crate::app::App;
+use crate::auth::Identity;
 use crate::engine::{Failure, Framing};
 use crate::types::{StreamId, now_ms};
 
 /// Samples that play at a time.
 pub(crate) const SAMPLES_MAX: usize = 8;
 
-const PAGE: &str = include_str!("inspector/page.html");
 /// One record a line.
 const SAMPLE: &str = include_str!("inspector/sample.jsonl");
 /// 50 records a second: how fast a model writes.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const SAMPLE_JOB: &str = r#"{"conversationId":"sample-conversation","sender":"Sample"}"#;
-/// The page is one file: its own script and style, and this server, nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// `GET /`.
-pub(super) fn page() -> Response {
-    let mut response = answer::text(StatusCode::OK, "text/html; charset=utf-8", PAGE);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
-}
-
 /// `POST /inspector/sample`: 201 `{"streamId","generation"}` of a stream that now plays. Errors: 429 `too_many_samples`.
-pub(super) async fn sample(app: &Arc<App>) -> Result<Response, Problem> {
+///
+/// It is the stream of whoever asks. Errors: 403 for a token that is for other streams.
+pub(super) async fn sample(app: &Arc<App>, identity: &Identity) -> Result<Response, Problem> {
     let permit = app.samples.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{SAMPLES_MAX} samples play already: wait for the end of one, or abort it");
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_samples", detail).retry_after(5)
     })?;
     let name = format!("sample-{}", number());
     let stream = StreamId::parse(&name).map_err(|rule| Problem::bad_request("invalid_stream_id", rule))?;
-    let (_, job) = app.sessions.create(&stream, Some("inspector"), None, SAMPLE_JOB).await?;
+    if !identity.fits(&stream) {
+        return Err(Problem::forbidden(
+            "forbidden",
+            "samples are named sample-…, and the access token is for other streams",
+        ));
+    }
+    let owner = identity.subject().unwrap_or("inspector");
+    let (_, job) = app.sessions.create(&stream, Some(owner), None, SAMPLE_JOB).await?;
     let mut object = Object::new();
     object.string("streamId", stream.as_str()).number("generation", job.generation);
     app.shutdown.spawn(play(app.clone(), stream, job.generation, permit));
@@ -108,11 +104,5 @@ mod tests {
         let mut unique = numbers.clone();
         unique.dedup();
         assert_eq!((unique.len(), numbers.is_sorted()), (100, true));
-    }
-
-    #[test]
-    fn the_page_may_talk_to_this_server_only() {
-        let policy = page().headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII").to_owned();
-        assert!(policy.starts_with("default-src 'none'") && policy.contains("connect-src 'self'"), "{policy}");
     }
 }

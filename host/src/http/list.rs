@@ -6,6 +6,7 @@ use super::answer::{self, Object};
 use super::query::invalid;
 use super::{Problem, Query, Response};
 use crate::app::App;
+use crate::auth::Identity;
 use crate::store;
 use crate::types::{Job, Status, StreamId};
 
@@ -13,7 +14,9 @@ const LIMIT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
 
 /// `GET /v1/streams?userId=&status=&limit=&after=`: `{"streams":[…],"next":…}`, newest first.
-pub(super) async fn list(app: &App, query: &Query) -> Result<Response, Problem> {
+///
+/// A user's list has their own streams only. Errors: 403 `forbidden` when it asks for another's.
+pub(super) async fn list(app: &App, identity: &Identity, query: &Query) -> Result<Response, Problem> {
     let limit = limit(query)?;
     let status = match query.get("status").filter(|name| !name.is_empty()) {
         Some(name) => Some(Status::parse(name).ok_or_else(|| invalid("status", "is none of the five"))?),
@@ -23,9 +26,16 @@ pub(super) async fn list(app: &App, query: &Query) -> Result<Response, Problem> 
         Some(token) => Some(place(token).ok_or_else(|| invalid("after", "is the `next` of an earlier page"))?),
         None => None,
     };
-    let user_id = query.get("userId").filter(|id| !id.is_empty()).map(str::to_owned);
+    let asked = query.get("userId").filter(|id| !id.is_empty());
+    if let (Some(user), Some(asked)) = (identity.user(), asked)
+        && user != asked
+    {
+        let detail = "userId is not the access token's `sub`: leave it out, and the list is your own";
+        return Err(Problem::forbidden("forbidden", detail));
+    }
+    let user_id = identity.user().or(asked).map(str::to_owned);
     // One more than is shown: it tells whether there is a next page.
-    let mut found = app.store.list(store::Query { user_id, status, limit: limit + 1, after }).await?;
+    let mut found = visible(app, identity, store::Query { user_id, status, limit: limit + 1, after }).await?;
     let more = found.len() > limit;
     found.truncate(limit);
 
@@ -34,6 +44,27 @@ pub(super) async fn list(app: &App, query: &Query) -> Result<Response, Problem> 
     let mut object = Object::new();
     object.raw("streams", &format!("[{}]", rows.join(","))).string_or_null("next", next.as_deref());
     Ok(answer::json(StatusCode::OK, object.end()))
+}
+
+/// Rows that are read at a time for a token that is for some streams only.
+const ROWS_OF_LIMITED: usize = 500;
+
+/// The first `limit` jobs of a list whose streams the token names.
+async fn visible(app: &App, identity: &Identity, query: store::Query) -> Result<Vec<(StreamId, Job)>, Problem> {
+    let (limit, mut after, mut found) = (query.limit, query.after.clone(), Vec::new());
+    // Most of what is read may not be shown: it is not asked for two by two.
+    let rows = if identity.is_limited() { limit.max(ROWS_OF_LIMITED) } else { limit };
+    loop {
+        let page = app.store.list(store::Query { after, limit: rows, ..query.clone() }).await?;
+        let full = page.len() >= rows;
+        after = page.last().map(|(stream, job)| (job.created_ms, stream.clone()));
+        found.extend(page.into_iter().filter(|(stream, _)| identity.fits(stream)));
+        // The place of what is not shown would be told by the next page's name: so it is read on until there is enough.
+        if !full || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
 }
 
 /// `limit` of a page: 1 to 1000. Errors: 400 `invalid_query`.
@@ -58,15 +89,29 @@ fn place(token: &str) -> Option<(u64, StreamId)> {
     Some((created_ms.parse().ok()?, StreamId::parse(std::str::from_utf8(&bytes?).ok()?).ok()?))
 }
 
-/// `GET /v1/stats`.
-pub(super) async fn stats(app: &App) -> Result<Response, Problem> {
+/// Whether a page is asked for in a way that can be read, for `probe`.
+pub(super) fn probe(query: &Query) -> Result<(), Problem> {
+    limit(query)?;
+    let _ = query.get("after").map(place);
+    Ok(())
+}
+
+/// `GET /v1/stats`. A user's has the counts of their own jobs, and nothing of the host.
+pub(super) async fn stats(app: &App, identity: &Identity) -> Result<Response, Problem> {
+    let counts = match identity.user() {
+        Some(user) => app.store.counts_of(user).await?,
+        None => app.store.counts().await?,
+    };
     let mut jobs = Object::new();
-    for (status, count) in Status::ALL.into_iter().zip(app.store.counts().await?) {
+    for (status, count) in Status::ALL.into_iter().zip(counts) {
         jobs.number(status.as_str(), count);
     }
     let mut object = Object::new();
+    object.raw("jobs", &jobs.end());
+    if identity.user().is_some() {
+        return Ok(answer::json(StatusCode::OK, object.end()));
+    }
     object
-        .raw("jobs", &jobs.end())
         .number("subscribers", app.hub.subscribers() as u64)
         .number("sessions", app.sessions.open() as u64)
         .string("store", app.store.kind())

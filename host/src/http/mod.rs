@@ -2,32 +2,52 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | [`connection`], `stall` | one port for HTTP/1.1 and HTTP/2, and who is cut |
+//! | [`connection`], [`tls`] | one port for HTTP/1.1 and HTTP/2, plain or encrypted |
+//! | `opening`, `stall`, `window` | who is cut: for a head without end, for taking nothing |
 //! | [`route`], `query`, `negotiate` | from method, path and headers to a handler |
+//! | `guard`, `cors`, `tickets` | who may come in; pages of other origins; what an address may carry |
+//! | `rate`, `held` | how often, and how many at a time |
+//! | `line` | what the log says of a request |
 //! | [`error`] | the one place where errors become statuses |
 //! | [`answer`], `body` | JSON out, JSON in |
 //! | [`produce`], `gather`, [`lines`] | the append body, open for as long as the answer takes |
 //! | [`subscribe`], [`signals`] | the live stream, and what producers must hear |
-//! | [`jobs`], [`page`], [`list`], [`groups`], [`inspector`] | the other routes |
+//! | `openapi`, `etag` | the API document; who has it already |
+//! | [`jobs`], [`page`], [`list`], [`groups`], `subscribers`, [`inspector`], [`metrics`] | the other routes |
 
 pub mod answer;
 mod body;
 pub mod connection;
+mod cors;
 pub mod error;
+mod etag;
 mod gather;
 pub mod groups;
+mod guard;
+mod held;
 pub mod inspector;
 pub mod jobs;
+mod line;
 pub mod lines;
 pub mod list;
+pub mod metrics;
 mod negotiate;
+mod openapi;
+mod opening;
 pub mod page;
+#[doc(hidden)]
+pub mod probe;
 pub mod produce;
 mod query;
+mod rate;
 pub mod route;
 pub mod signals;
 mod stall;
 pub mod subscribe;
+mod subscribers;
+mod tickets;
+pub mod tls;
+mod window;
 
 use std::convert::Infallible;
 use std::io;

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::answer::{self, Object};
-use super::{Problem, Query, Response, list};
+use super::{Problem, Query, Request, Response, guard, list};
 use crate::app::App;
 use crate::store::Page;
 use crate::types::{Cursor, Entry, RecordKind, StreamId};
@@ -14,15 +14,20 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Records strictly after `?after=`, at most `?limit=`; internal ones are passed over. `next`: where the next page
 /// starts, null when this one reaches the end of the log.
-pub(super) async fn handle(app: &App, stream: &StreamId, query: &Query) -> Result<Response, Problem> {
+pub(super) async fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+    let (query, identity) = (&Query::of(request.uri())?, guard::identity(request));
     let limit = list::limit(query)?;
-    let job = app.job(stream).await?.ok_or_else(Problem::not_found)?;
+    let job = app.job(stream).await?.filter(|job| identity.sees(&job.user_id)).ok_or_else(Problem::not_found)?;
     let after = match query.get("after").filter(|text| !text.is_empty()) {
         Some(text) => Cursor::parse(text).ok_or_else(|| {
             Problem::bad_request("invalid_cursor", "a cursor is <generation>-<sequence>, the id of a record")
         })?,
         None => Cursor { generation: job.generation, sequence: 0 },
     };
+    // The row that was looked at says whose it is: of another generation nothing is read.
+    if after.generation != job.generation {
+        return Err(gone(job.cursor()));
+    }
     let mut records = Records { after, limit, count: 0, json: String::new() };
     let mut end = job.cursor();
     while !records.is_full() {
@@ -44,7 +49,7 @@ pub(super) async fn handle(app: &App, stream: &StreamId, query: &Query) -> Resul
         .raw("records", &format!("[{}]", records.json))
         .string_or_null("next", next.as_deref())
         .string("end", &end.to_string());
-    Ok(answer::json(StatusCode::OK, object.end()))
+    Ok(answer::of_generation(job.generation, answer::json(StatusCode::OK, object.end())))
 }
 
 /// 410: the cursor is of an older generation, or beyond the end of the log.

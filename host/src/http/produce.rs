@@ -4,16 +4,19 @@
 //! gather in the connection, so a body is never read faster than it can be stored, and a lone line waits for nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::answer::{self, Object};
 use super::error::record_too_large;
-use super::gather::Gather;
-use super::lines::{Broken, Why};
+use super::gather::{Cut, Gather};
+use super::line::Moved;
+use super::lines::{Batch, Broken, Why};
 use super::negotiate::ContentType;
-use super::{Problem, Query, Request, Response, body};
+use super::{Problem, Query, Request, Response, body, guard};
 use crate::app::App;
 use crate::engine::{Dialect, Failure, Framing, Producer, Translated, Translator};
 use crate::types::{Cursor, StreamId};
@@ -26,14 +29,16 @@ const PRODUCER_ID_BYTES_MAX: usize = 128;
 ///
 /// Errors: what stopped it, with the same members and `line`: everything before is kept, nothing from there on.
 pub(super) async fn handle(app: &Arc<App>, stream: &StreamId, request: &mut Request) -> Result<Response, Problem> {
-    let generation = Query::of(request.uri())?.number("generation")?;
+    let generation = guard::Fence::of(request).bind(Query::of(request.uri())?.number("generation")?)?;
     let producer = producer(request.headers())?;
     let format = Format::of(request.headers())?;
-    let mut upload = Upload { app, stream, generation, producer, done: Done::default(), has_pushed: false };
+    let (moved, is_open) = (Moved::of(request), request.body().size_hint().exact().is_none());
+    let mut upload =
+        Upload { app, stream, generation, producer, moved, is_open, done: Done::default(), has_pushed: false };
     let body = request.body_mut();
     match format {
         Format::Json => {
-            let text = body::text(body, app.config.body_bytes_max).await?;
+            let text = body::text(app, body, app.config.body_bytes_max).await?;
             upload.push(Framing::Json, &text, u64::from).await?;
         }
         Format::Ndjson => upload.lines(body).await?,
@@ -89,6 +94,12 @@ fn producer(headers: &HeaderMap) -> Result<Option<(String, u64)>, Problem> {
     }
 }
 
+/// What a head says about the body and its producer, for `probe`.
+pub(super) fn probe(headers: &HeaderMap) -> Result<(), Problem> {
+    producer(headers)?;
+    Format::of(headers).map(drop)
+}
+
 /// What became of a body so far.
 #[derive(Debug, Default)]
 struct Done {
@@ -116,19 +127,30 @@ struct Upload<'a> {
     /// What the request says; else that of its first record: one body never feeds two generations.
     generation: Option<u64>,
     producer: Option<(String, u64)>,
+    moved: Arc<Moved>,
+    /// Nobody knows yet how long the body is.
+    is_open: bool,
     done: Done,
     has_pushed: bool,
 }
 
 impl Upload<'_> {
+    /// Whole lines came.
+    fn came(&self, batch: &Batch) {
+        if self.is_open {
+            self.moved.bytes_in(batch.text.len());
+        }
+    }
+
     async fn lines(&mut self, body: &mut Incoming) -> Result<(), Problem> {
         // The component counts the bytes of the record; the line may end with \r\n.
         let record_bytes_max = self.app.config.record_bytes_max;
-        let mut gather = Gather::new(body, record_bytes_max.saturating_add(1));
+        let mut gather = Gather::new(body, record_bytes_max.saturating_add(1), self.app.config.door.append_idle);
         loop {
             match gather.next().await {
                 Ok(Some(batch)) if batch.text.trim_ascii().is_empty() => {}
                 Ok(Some(batch)) => {
+                    self.came(&batch);
                     self.push(Framing::Ndjson, &batch.text, |line| batch.lines_before + u64::from(line)).await?;
                 }
                 Ok(None) => break,
@@ -143,10 +165,11 @@ impl Upload<'_> {
     }
 
     async fn provider(&mut self, body: &mut Incoming, mut translator: Translator) -> Result<(), Problem> {
-        let mut gather = Gather::new(body, PROVIDER_LINE_BYTES_MAX);
+        let mut gather = Gather::new(body, PROVIDER_LINE_BYTES_MAX, self.app.config.door.append_idle);
         loop {
             match gather.next().await {
                 Ok(Some(batch)) => {
+                    self.came(&batch);
                     let line = batch.lines_before + 1;
                     let _turn = self.turn(line).await?;
                     let index = self.next_index(line).await?;
@@ -157,7 +180,7 @@ impl Upload<'_> {
             }
         }
         // A body that broke off is not at its end: what it still owes may come with the next request.
-        if !gather.broke_off {
+        if gather.cut.is_none() {
             let line = gather.lines() + 1;
             let _turn = self.turn(line).await?;
             let index = self.next_index(line).await?;
@@ -194,8 +217,12 @@ impl Upload<'_> {
 
     /// The body has ended. One without records still asks whether the job would take any.
     async fn finish(&mut self, gather: &Gather<'_>) -> Result<(), Problem> {
-        if gather.broke_off {
-            return Err(self.stopped(body::incomplete(), gather.lines() + 1));
+        if let Some(cut) = gather.cut {
+            let problem = match cut {
+                Cut::BrokeOff => body::incomplete(),
+                Cut::Idle => idle(self.app.config.door.append_idle),
+            };
+            return Err(self.stopped(problem, gather.lines() + 1));
         }
         if !self.has_pushed {
             self.push(Framing::Ndjson, "", u64::from).await?;
@@ -213,6 +240,10 @@ impl Upload<'_> {
         self.done.first = self.done.first.or(pushed.first);
         self.done.last = pushed.last.or(self.done.last);
         self.done.appended += pushed.appended;
+        self.moved.records(pushed.appended);
+        if let Some(first) = pushed.first.or(pushed.last) {
+            self.moved.generation(first.generation);
+        }
         self.done.duplicate += pushed.duplicate;
         self.generation = self.generation.or(pushed.first.map(|first| first.generation));
         match pushed.stopped {
@@ -230,6 +261,15 @@ impl Upload<'_> {
             .with("appended", self.done.appended)
             .with("duplicate", self.done.duplicate)
     }
+}
+
+/// 408: the producer is there and sends nothing.
+fn idle(idle_max: Duration) -> Problem {
+    let detail = format!(
+        "no whole line came for {idle_max:?} (--append-idle): what came is kept; go on with another request, and send an \
+         empty line now and then"
+    );
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_idle", detail)
 }
 
 fn unreadable(broken: Broken, too_long: impl FnOnce() -> Problem) -> Problem {

@@ -1,27 +1,35 @@
-//! From method and path to a handler, and one log line for each request.
+//! From method and path to a handler.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
+use http_body_util::BodyExt;
 
+use tracing::Instrument as _;
+
+use super::line::Line;
 use super::query::percent_decode;
 use super::{
-    Problem, Query, Request, Response, answer, body, groups, inspector, jobs, list, negotiate, page, produce, signals,
-    subscribe,
+    Problem, Query, Request, Response, answer, body, connection, cors, groups, guard, held, inspector, jobs, list,
+    metrics, negotiate, openapi, page, produce, rate, signals, subscribe, subscribers, tickets,
 };
 use crate::app::App;
 use crate::types::StreamId;
 
 /// What stands on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     Inspector,
+    /// A file of the inspector: its style, a module.
+    File(inspector::File),
     Sample,
+    ApiPage,
+    ApiDocument,
     Health,
     Ready,
     Stats,
+    Metrics,
     List,
     Stream,
     Events,
@@ -30,19 +38,25 @@ enum Route {
     Action,
     Resume,
     Signals,
+    Tickets,
+    Subscribers,
     Group(groups::Part),
 }
 
 impl Route {
     /// The route of a path, and its stream id as it stands there.
-    fn of(path: &str) -> Option<(Route, &str)> {
+    pub(super) fn of(path: &str) -> Option<(Route, &str)> {
         let fixed = match path {
             "/" => Route::Inspector,
             "/inspector/sample" => Route::Sample,
+            "/inspector/api" => Route::ApiPage,
+            "/openapi.json" => Route::ApiDocument,
             "/healthz" => Route::Health,
             "/readyz" => Route::Ready,
+            "/metrics" => Route::Metrics,
             "/v1/stats" => Route::Stats,
             "/v1/streams" => Route::List,
+            _ if path.starts_with("/inspector/") => Route::File(inspector::File::of(&path["/inspector/".len()..])?),
             _ => return Self::of_stream(path.strip_prefix("/v1/streams/")?),
         };
         Some((fixed, ""))
@@ -57,19 +71,25 @@ impl Route {
             "action" => Route::Action,
             "resume" => Route::Resume,
             "signals" => Route::Signals,
+            "tickets" => Route::Tickets,
+            "subscribers" => Route::Subscribers,
             _ => Route::Group(groups::Part::of(tail)?),
         };
         Some((route, id))
     }
 
     /// The path as it is written in the log.
-    fn template(self) -> &'static str {
+    pub(super) fn template(self) -> &'static str {
         match self {
             Route::Inspector => "/",
+            Route::File(_) => "/inspector/{file}",
             Route::Sample => "/inspector/sample",
+            Route::ApiPage => "/inspector/api",
+            Route::ApiDocument => "/openapi.json",
             Route::Health => "/healthz",
             Route::Ready => "/readyz",
             Route::Stats => "/v1/stats",
+            Route::Metrics => "/metrics",
             Route::List => "/v1/streams",
             Route::Stream => "/v1/streams/{id}",
             Route::Events => "/v1/streams/{id}/events",
@@ -78,18 +98,21 @@ impl Route {
             Route::Action => "/v1/streams/{id}/action",
             Route::Resume => "/v1/streams/{id}/resume",
             Route::Signals => "/v1/streams/{id}/signals",
+            Route::Tickets => "/v1/streams/{id}/tickets",
+            Route::Subscribers => "/v1/streams/{id}/subscribers",
             Route::Group(part) => part.template(),
         }
     }
 
     /// The methods that it knows, for `Allow`.
-    fn methods(self) -> &'static str {
+    pub(super) fn methods(self) -> &'static str {
         match self {
             Route::Inspector | Route::Health | Route::Ready | Route::Stats | Route::List => "GET, HEAD",
-            Route::Resume | Route::Signals => "GET, HEAD",
+            Route::ApiPage | Route::ApiDocument | Route::Resume | Route::Signals => "GET, HEAD",
+            Route::Subscribers | Route::File(_) | Route::Metrics => "GET, HEAD",
             Route::Stream => "GET, HEAD, POST, PATCH, DELETE",
             Route::Events => "GET, HEAD, POST",
-            Route::Sample | Route::Complete | Route::Abort | Route::Action => "POST",
+            Route::Sample | Route::Complete | Route::Abort | Route::Action | Route::Tickets => "POST",
             Route::Group(part) => part.methods(),
         }
     }
@@ -105,40 +128,69 @@ impl Route {
 
 /// Answers one request, whatever it is.
 pub async fn respond(app: &Arc<App>, mut request: Request) -> Response {
-    let began = Instant::now();
     let path = request.uri().path().to_owned();
     let route = Route::of(&path);
+    let (asked, origins) = (cors::Asked::of(&request), app.config.access.cors_origins.as_slice());
+    let stream = route.filter(|(route, _)| route.has_stream()).map(|(_, id)| stream_id(id));
+    let known = stream.as_ref().and_then(|stream| stream.as_ref().ok()).cloned();
+    let mut line = Line::new(app, route.map_or("", |(route, _)| route.template()), known, &mut request);
     let answered = match route {
+        _ if let Err(problem) = connection::fitting(&request, app.config.door.head_bytes_max) => Err(problem),
+        _ if let Some(preflight) = asked.preflight(origins) => preflight,
         None => {
             let detail = "no such path: GET / shows what there is";
             Err(Problem::new(StatusCode::NOT_FOUND, "unknown_path", detail))
         }
         Some((route, _)) if !route.knows(request.method()) => Err(Problem::method_not_allowed(route.methods())),
-        Some((route, id)) => handle(app, route, id, &mut request).await,
+        Some((route, _)) => match stream.transpose() {
+            Ok(stream) => handle(app, route, stream, &mut request).instrument(line.span()).await,
+            Err(problem) => Err(problem),
+        },
     };
     let method = request.method().clone();
-    let response = answered.unwrap_or_else(|problem| {
+    let mut response = answered.unwrap_or_else(|problem| {
+        line.problem(problem.code);
         // A client that is still sending must be able to read why it was refused.
         if !request.body().is_end_stream() {
             app.shutdown.spawn(body::drain(request.into_body()));
         }
         problem.response()
     });
-    log(&method, route, response.status(), began);
-    if method == Method::HEAD { answer::head_of(response) } else { response }
+    asked.mark(origins, &mut response);
+    if let Ok(context) = HeaderValue::try_from(line.context().to_string()) {
+        response.headers_mut().insert("traceresponse", context);
+    }
+    line.answered(if method == Method::HEAD { answer::head_of(response) } else { response })
 }
 
-async fn handle(app: &Arc<App>, route: Route, id: &str, request: &mut Request) -> Result<Response, Problem> {
-    if route.has_stream() {
-        return handle_stream(app, route, &stream_id(id)?, request).await;
+async fn handle(
+    app: &Arc<App>,
+    route: Route,
+    stream: Option<StreamId>,
+    request: &mut Request,
+) -> Result<Response, Problem> {
+    let method = request.method().clone();
+    let identity = guard::admit(app, route, &method, stream.as_ref(), request).await?;
+    let permit = rate::admit(app, &identity, route, &method)?;
+    request.extensions_mut().insert(identity);
+    if let Some(stream) = stream {
+        let response = handle_stream(app, route, &stream, request).await?;
+        return Ok(match permit {
+            Some(permit) => held::hold(response, permit).map(BodyExt::boxed_unsync),
+            None => response,
+        });
     }
     match route {
-        Route::Inspector => Ok(inspector::page()),
-        Route::Sample => inspector::sample(app).await,
+        Route::Inspector => Ok(inspector::File::PAGE.answer(request.headers())),
+        Route::File(file) => Ok(file.answer(request.headers())),
+        Route::Sample => inspector::sample(app, &guard::identity(request)).await,
+        Route::ApiPage => Ok(inspector::File::API.answer(request.headers())),
+        Route::ApiDocument => Ok(openapi::document(request.headers())),
         Route::Health => Ok(list::health()),
         Route::Ready => list::ready(app).await,
-        Route::Stats => list::stats(app).await,
-        _ => list::list(app, &Query::of(request.uri())?).await,
+        Route::Stats => list::stats(app, &guard::identity(request)).await,
+        Route::Metrics => Ok(metrics::answer(app).await),
+        _ => list::list(app, &guard::identity(request), &Query::of(request.uri())?).await,
     }
 }
 
@@ -151,25 +203,27 @@ async fn handle_stream(
     let method = request.method().clone();
     if method == Method::HEAD {
         // Nothing is opened for a client that wants no body.
-        return jobs::exists(app, stream).await;
+        return jobs::exists(app, stream, request).await;
     }
     match route {
         Route::Events if method == Method::POST => produce::handle(app, stream, request).await,
         Route::Events => match negotiate::shape(request.headers(), &Query::of(request.uri())?)? {
             negotiate::Shape::Live => subscribe::handle(app, stream, request).await,
-            negotiate::Shape::Page => page::handle(app, stream, &Query::of(request.uri())?).await,
+            negotiate::Shape::Page => page::handle(app, stream, request).await,
         },
         Route::Signals => signals::handle(app, stream, request).await,
         Route::Group(part) => groups::handle(app, stream, part, request).await,
-        Route::Resume => jobs::resume(app, stream).await,
+        Route::Tickets => tickets::create(app, stream, request).await,
+        Route::Subscribers => subscribers::handle(app, stream, request).await,
+        Route::Resume => jobs::resume(app, stream, request).await,
         Route::Complete => jobs::complete(app, stream, request).await,
         Route::Abort => jobs::abort(app, stream, request).await,
         Route::Action => jobs::action(app, stream, request).await,
         _ => match method {
             Method::POST => jobs::create(app, stream, request).await,
             Method::PATCH => jobs::update(app, stream, request).await,
-            Method::DELETE => jobs::delete(app, stream).await,
-            _ => jobs::read(app, stream, &Query::of(request.uri())?).await,
+            Method::DELETE => jobs::delete(app, stream, request).await,
+            _ => jobs::read(app, stream, request).await,
         },
     }
 }
@@ -178,18 +232,6 @@ async fn handle_stream(
 fn stream_id(raw: &str) -> Result<StreamId, Problem> {
     let name = percent_decode(raw).ok_or("a stream id in a path is percent-encoded");
     name.and_then(|name| StreamId::parse(&name)).map_err(|rule| Problem::bad_request("invalid_stream_id", rule))
-}
-
-/// One line a request. What the client sent or got is never in it, but for the name of the stream.
-fn log(method: &Method, route: Option<(Route, &str)>, status: StatusCode, began: Instant) {
-    let (template, stream) = route.map_or(("", ""), |(route, id)| (route.template(), id));
-    let (status, ms) = (status.as_u16(), began.elapsed().as_secs_f64() * 1000.0);
-    match status {
-        500.. => tracing::error!(%method, route = template, stream, status, ms, "request"),
-        400.. => tracing::info!(%method, route = template, stream, status, ms, "request"),
-        // Thousands a second under load: `RUST_LOG=rejoin::http=debug` shows them.
-        _ => tracing::debug!(%method, route = template, stream, status, ms, "request"),
-    }
 }
 
 #[cfg(test)]
@@ -201,11 +243,18 @@ mod tests {
         for (path, wanted) in [
             ("/", Some((Route::Inspector, ""))),
             ("/healthz", Some((Route::Health, ""))),
+            ("/metrics", Some((Route::Metrics, ""))),
             ("/v1/streams", Some((Route::List, ""))),
             ("/v1/streams/chat-1", Some((Route::Stream, "chat-1"))),
             ("/v1/streams/a%2Fb/events", Some((Route::Events, "a%2Fb"))),
             ("/v1/streams/a/complete", Some((Route::Complete, "a"))),
             ("/v1/streams/a/signals", Some((Route::Signals, "a"))),
+            ("/v1/streams/a/tickets", Some((Route::Tickets, "a"))),
+            ("/v1/streams/a/subscribers", Some((Route::Subscribers, "a"))),
+            ("/inspector/sample", Some((Route::Sample, ""))),
+            ("/inspector/page.html", None),
+            ("/inspector/../main.js", None),
+            ("/inspector/", None),
             ("/v1/streams/events/events", Some((Route::Events, "events"))),
             ("/v1/streams/a/groups/g", Some((Route::Group(groups::Part::Itself), "a"))),
             ("/v1/streams/a/groups/events/events", Some((Route::Group(groups::Part::Events), "a"))),
@@ -237,7 +286,7 @@ mod tests {
         assert_eq!(stream_id("a%2Fb").expect("valid").as_str(), "a/b");
         assert_eq!(stream_id("a%252Fb").expect("valid").as_str(), "a%2Fb");
         assert_eq!(stream_id("a+b").expect("valid").as_str(), "a+b");
-        for bad in ["", "%", "a%20b", "%00", "%ff", &"x".repeat(257)] {
+        for bad in ["", ".", "%2e%2E", "%", "a%20b", "%00", "%ff", &"x".repeat(257)] {
             assert_eq!(stream_id(bad).expect_err(bad).code, "invalid_stream_id", "{bad}");
         }
     }

@@ -23,10 +23,11 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::sleep;
 
+use super::line::Moved;
 use super::subscribe::clock::{Clock, Interrupted};
 use super::subscribe::source::Source;
 use super::subscribe::{response, too_many};
-use super::{Problem, Query, Request, Response};
+use super::{Problem, Query, Request, Response, guard};
 use crate::app::App;
 use crate::engine::{Failure, Refusal};
 use crate::sse::{Heard, Hub, Listener, Signal, frame};
@@ -34,11 +35,16 @@ use crate::types::{Job, Status, StreamId};
 
 /// Answers with the signals of the current generation, or of `?generation=`.
 pub async fn handle(app: &Arc<App>, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let source: Arc<dyn Source> = Arc::<App>::clone(app);
-    open(source, stream, Query::of(request.uri())?.number("generation")?).await
+    let generation = Query::of(request.uri())?.number("generation")?;
+    open(guard::source(app, guard::identity(request)), stream, generation, Moved::of(request)).await
 }
 
-async fn open(source: Arc<dyn Source>, stream: &StreamId, wanted: Option<u64>) -> Result<Response, Problem> {
+async fn open(
+    source: Arc<dyn Source>,
+    stream: &StreamId,
+    wanted: Option<u64>,
+    moved: Arc<Moved>,
+) -> Result<Response, Problem> {
     // Listen first, then read the row: the other order misses what happens in between.
     let listener = source.hub().listen(stream).map_err(too_many)?;
     let Some(job) = source.job(stream).await? else { return Err(Problem::not_found()) };
@@ -52,7 +58,9 @@ async fn open(source: Arc<dyn Source>, stream: &StreamId, wanted: Option<u64>) -
         shared: false,
         source,
         listener,
+        moved,
     };
+    signals.moved.generation(signals.generation);
     // Asked after this one listens, so that a change in between is heard.
     let ready = match signals.source.readers(stream).await {
         Ok(Some(any)) => {
@@ -85,6 +93,7 @@ struct Signals {
     /// Other replicas may have subscribers.
     shared: bool,
     step: Step,
+    moved: Arc<Moved>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +139,10 @@ impl Signals {
                     }
                     return Some(Bytes::from_static(frame::KEEP_ALIVE));
                 }
-                Err(Interrupted::Shutdown) => return None,
+                Err(Interrupted::Shutdown) => {
+                    self.moved.shutdown();
+                    return None;
+                }
             }
         }
     }

@@ -9,57 +9,47 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes of the HTTP/2 preface: until then hyper cannot know the protocol, and has no clock running.
-const PREFACE: usize = 24;
-/// How long a peer may take for these.
-const OPENING_MAX: Duration = Duration::from_secs(15);
+use super::line::Stalled;
 
-/// A connection with two clocks: one for a peer that says nothing, one for a peer that takes nothing.
+/// A connection with a clock for a peer that takes nothing.
 pub(super) struct Stall<I> {
     io: I,
     stall_max: Duration,
-    /// Runs only while the clock below does; made once, reset often.
+    /// Made once, reset often.
     clock: Pin<Box<Sleep>>,
-    running: Option<Waiting>,
-    opening_left: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiting {
-    /// For the peer's first bytes.
-    Opening,
-    /// For the peer to take some of ours.
-    Write,
+    running: bool,
+    stalled: Stalled,
 }
 
 impl<I> Stall<I> {
     /// `stall_max`: how long the peer may take no byte while there are some for it.
     pub(super) fn new(io: I, stall_max: Duration) -> Self {
-        let clock = Box::pin(sleep_until(Instant::now() + OPENING_MAX));
-        Stall { io, stall_max, clock, running: Some(Waiting::Opening), opening_left: PREFACE }
+        let clock = Box::pin(sleep_until(Instant::now() + stall_max));
+        Stall { io, stall_max, clock, running: false, stalled: Stalled::default() }
     }
 
-    /// The peer took something, or there was nothing to take.
-    fn moved(&mut self) {
-        self.running = None;
-        self.opening_left = 0;
+    /// Set when the peer is cut because it takes nothing.
+    pub(super) fn told(&self) -> Stalled {
+        self.stalled.clone()
     }
 
     /// The peer takes nothing now: an error once that has lasted too long.
     fn stalled<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if self.running != Some(Waiting::Write) {
-            self.running = Some(Waiting::Write);
+        if !self.running {
+            self.running = true;
             self.clock.as_mut().reset(Instant::now() + self.stall_max);
         }
         ready!(self.clock.as_mut().poll(context));
+        self.stalled.set();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")))
     }
 
     fn settle<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         match polled {
             Poll::Pending => self.stalled(context),
+            // It took something, or is gone.
             done => {
-                self.moved();
+                self.running = false;
                 done
             }
         }
@@ -72,17 +62,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Stall<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
-        if self.running == Some(Waiting::Opening) {
-            self.opening_left = self.opening_left.saturating_sub(buffer.filled().len() - before);
-            if self.opening_left == 0 {
-                self.running = None;
-            } else if polled.is_pending() && self.clock.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer sends no request")));
-            }
-        }
-        polled
+        Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 

@@ -23,8 +23,10 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 
 use self::live::Live;
 use self::source::Source;
-use super::{Body, Problem, Query, Request, Response};
+use super::line::Moved;
+use super::{Body, Problem, Query, Request, Response, guard};
 use crate::app::App;
+use crate::metrics::Resume;
 use crate::sse::{TooMany, frame};
 use crate::types::{Cursor, StreamId};
 
@@ -42,8 +44,7 @@ enum Wanted {
 /// Answers with the live stream, with 204 when there is nothing to come, or with why not.
 pub async fn handle(app: &Arc<App>, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let wanted = Wanted::parse(request.headers(), &Query::of(request.uri())?)?;
-    let source: Arc<dyn Source> = Arc::<App>::clone(app);
-    open(source, stream, wanted).await
+    open(guard::source(app, guard::identity(request)), stream, wanted, Moved::of(request)).await
 }
 
 impl Wanted {
@@ -64,7 +65,17 @@ impl Wanted {
     }
 }
 
-async fn open(source: Arc<dyn Source>, stream: &StreamId, wanted: Wanted) -> Result<Response, Problem> {
+/// Whether it can be read where a reader wants to begin, for `probe`.
+pub(super) fn probe(headers: &HeaderMap, query: &Query) -> Result<(), Problem> {
+    Wanted::parse(headers, query).map(drop)
+}
+
+async fn open(
+    source: Arc<dyn Source>,
+    stream: &StreamId,
+    wanted: Wanted,
+    moved: Arc<Moved>,
+) -> Result<Response, Problem> {
     let Some(job) = source.job(stream).await? else { return unknown(wanted) };
     let reset = match wanted {
         Wanted::First | Wanted::State => false,
@@ -82,8 +93,15 @@ async fn open(source: Arc<dyn Source>, stream: &StreamId, wanted: Wanted) -> Res
             None => return unknown(wanted),
         },
     };
+    moved.generation(position.generation);
+    source.meter().resumed(match wanted {
+        _ if reset => Resume::Reset,
+        Wanted::First => Resume::Start,
+        Wanted::After(_) => Resume::Cursor,
+        Wanted::State => Resume::Snapshot,
+    });
     let first = [frame::RETRY, &state].concat();
-    let live = Live::new(source, subscription, position, first.into(), job.status.is_terminal());
+    let live = Live::new(source, subscription, position, first.into(), job.status.is_terminal(), moved);
     Ok(response(live.into_stream()))
 }
 

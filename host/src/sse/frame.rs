@@ -10,13 +10,15 @@ pub const RETRY: &[u8] = b"retry: 1000\n\n";
 /// A comment that says only that the connection is alive.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
-/// Appends the frames of the records of `entry` strictly after the sequence `after`; internal records are passed over.
-pub fn encode(entry: &Entry, after: u64, out: &mut Vec<u8>) {
+/// Appends the frames of the records of `entry` strictly after the sequence `after`; internal records are passed over. The
+/// number of frames.
+pub fn encode(entry: &Entry, after: u64, out: &mut Vec<u8>) -> u64 {
     let id = Id::new(entry.first.generation);
     let skipped = after.saturating_add(1).saturating_sub(entry.first.sequence);
     if skipped == 0 {
         out.reserve(encoded_bytes_max(entry));
     }
+    let mut frames = 0;
     for (cursor, kind, line) in entry.records().skip(usize::try_from(skipped).unwrap_or(usize::MAX)) {
         match kind {
             RecordKind::Internal => continue,
@@ -27,7 +29,9 @@ pub fn encode(entry: &Entry, after: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\ndata: ");
         out.extend_from_slice(line);
         out.extend_from_slice(b"\n\n");
+        frames += 1;
     }
+    frames
 }
 
 /// Bytes that the frames of `entry` take at most; an `event: error` takes a few more.

@@ -4,11 +4,12 @@
 //! the stream's shard; encoding and waking happen outside of it.
 
 mod interest;
+mod places;
 mod seat;
 #[cfg(test)]
 mod tests;
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +21,11 @@ use self::seat::Counted;
 use super::listener::{Listener, SIGNALS_MAX, Signal};
 use super::ring::{Chunk, Ring};
 use super::subscription::{State, Subscription};
-use crate::types::{Entry, StreamId};
+use crate::types::{Entry, StreamId, now_ms};
 
 pub(super) use interest::{Changes, Known};
+pub(super) use places::Place;
+pub use places::{Reader, Readers};
 pub(super) use seat::Seat;
 
 /// Bounds of the hub.
@@ -66,7 +69,11 @@ pub struct Hub {
     config: HubConfig,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    /// See [`Hub::host`].
+    host: String,
     channels: AtomicU64,
+    /// Readers that ever came: the number of the last one.
+    places: AtomicU64,
     subscribers: AtomicUsize,
     listeners: AtomicUsize,
     interest: Interest,
@@ -82,7 +89,8 @@ struct Channel {
     state: Arc<watch::Sender<State>>,
     /// Made for the first listener.
     signals: Option<broadcast::Sender<(u64, Signal)>>,
-    subscribers: usize,
+    /// By number, so in the order in which they came.
+    subscribers: BTreeMap<u64, Arc<Place>>,
     listeners: usize,
 }
 
@@ -97,7 +105,9 @@ impl Hub {
             config,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            host: format!("{:08x}", RandomState::new().hash_one(now_ms()) >> 32),
             channels: AtomicU64::new(0),
+            places: AtomicU64::new(0),
             subscribers: AtomicUsize::new(0),
             listeners: AtomicUsize::new(0),
             interest: Interest::default(),
@@ -116,7 +126,7 @@ impl Hub {
             if entry.terminal().is_some() {
                 channel.tell(generation, Signal::Settled);
             }
-            if channel.subscribers == 0 {
+            if channel.subscribers.is_empty() {
                 // Noted, so that the ring never claims to end before what was published.
                 channel.state.send_if_modified(|state| {
                     state.raise(generation);
@@ -177,16 +187,19 @@ impl Hub {
         let counted = Counted::new(&self.subscribers, self.config.subscribers_max)?;
         let mut shard = self.shard(stream);
         let channel = self.channel(&mut shard, stream);
-        if channel.subscribers >= self.config.subscribers_per_stream_max {
+        if channel.subscribers.len() >= self.config.subscribers_per_stream_max {
             return Err(TooMany::OnStream(self.config.subscribers_per_stream_max));
         }
-        channel.subscribers += 1;
+        let number = self.places.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = Arc::new(Place::new(number, generation, now_ms()));
+        channel.subscribers.insert(number, Arc::clone(&place));
         channel.state.send_if_modified(|state| state.raise(generation));
-        if channel.subscribers == 1 {
+        if channel.subscribers.len() == 1 {
             self.tell_presence(stream, channel, Signal::Ready);
         }
         counted.keep();
-        Ok(Subscription::new(Arc::clone(self), stream.clone(), channel.id, channel.state.subscribe()))
+        let seat = Seat::subscriber(Arc::clone(self), stream.clone(), channel.id, number);
+        Ok(Subscription::new(seat, place, channel.state.subscribe()))
     }
 
     /// Joins the producers that listen to a stream.
@@ -203,7 +216,7 @@ impl Hub {
         }
         let signals = channel.signals.get_or_insert_with(|| broadcast::Sender::new(SIGNALS_MAX)).subscribe();
         counted.keep();
-        Ok(Listener::new(Arc::clone(self), stream.clone(), channel.id, signals, channel.subscribers > 0))
+        Ok(Listener::new(Arc::clone(self), stream.clone(), channel.id, signals, !channel.subscribers.is_empty()))
     }
 
     /// Readers on this host.
@@ -211,9 +224,14 @@ impl Hub {
         self.subscribers.load(Ordering::Relaxed)
     }
 
+    /// Listeners on this host.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
     /// Readers of one stream.
     pub fn subscribers_of(&self, stream: &StreamId) -> usize {
-        self.shard(stream).get(stream).map_or(0, |channel| channel.subscribers)
+        self.shard(stream).get(stream).map_or(0, |channel| channel.subscribers.len())
     }
 
     /// The first reader came, or the last one left. Where there are other replicas, what they have counts as well.
@@ -240,18 +258,24 @@ impl Hub {
             let ring = Ring::new(self.config.ring_bytes_max);
             let state = State { generation: 0, ring, wakes: 0, gone: false };
             let id = self.channels.fetch_add(1, Ordering::Relaxed);
-            Channel { id, state: Arc::new(watch::Sender::new(state)), signals: None, subscribers: 0, listeners: 0 }
+            Channel {
+                id,
+                state: Arc::new(watch::Sender::new(state)),
+                signals: None,
+                subscribers: BTreeMap::new(),
+                listeners: 0,
+            }
         })
     }
 
     /// One reader or listener less. The last one takes the channel along.
-    fn leave(&self, stream: &StreamId, id: u64, subscriber: bool) {
-        if subscriber { &self.subscribers } else { &self.listeners }.fetch_sub(1, Ordering::Relaxed);
+    fn leave(&self, stream: &StreamId, id: u64, subscriber: Option<u64>) {
+        if subscriber.is_some() { &self.subscribers } else { &self.listeners }.fetch_sub(1, Ordering::Relaxed);
         let mut shard = self.shard(stream);
         let Some(channel) = shard.get_mut(stream).filter(|channel| channel.id == id) else { return };
-        if subscriber {
-            channel.subscribers -= 1;
-            if channel.subscribers == 0 {
+        if let Some(number) = subscriber {
+            channel.subscribers.remove(&number);
+            if channel.subscribers.is_empty() {
                 channel.state.send_if_modified(|state| {
                     state.ring.let_go();
                     false
@@ -264,7 +288,7 @@ impl Hub {
                 self.note(stream);
             }
         }
-        if channel.subscribers == 0 && channel.listeners == 0 {
+        if channel.subscribers.is_empty() && channel.listeners == 0 {
             shard.remove(stream);
         }
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`frame`] | bytes |
 //! | `ring` | what was published lately on a stream, encoded once for all |
-//! | [`hub`] | who is there: joins, leaves, counts, publishes |
+//! | [`hub`] | who is there: joins, leaves, counts, publishes, how far each reader is |
 //! | [`subscription`], [`listener`] | one reader of a stream; one producer that listens for signals |
 //! | [`wake`] | what other replicas that share the store commit, and whether they have readers |
 //!
@@ -17,6 +17,6 @@ mod ring;
 pub mod subscription;
 pub mod wake;
 
-pub use hub::{Hub, HubConfig, TooMany};
+pub use hub::{Hub, HubConfig, Reader, Readers, TooMany};
 pub use listener::{Heard, Listener, Signal};
 pub use subscription::{Subscription, Taken};

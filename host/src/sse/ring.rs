@@ -26,6 +26,8 @@ pub(super) struct Chunk {
     first: u64,
     last: u64,
     ended: bool,
+    /// Number of the frames: internal records have none.
+    records: u64,
     frames: Bytes,
 }
 
@@ -33,9 +35,9 @@ impl Chunk {
     /// Encodes `entry`.
     pub(super) fn new(entry: &Entry) -> Self {
         let mut frames = Vec::new();
-        frame::encode(entry, 0, &mut frames);
+        let records = frame::encode(entry, 0, &mut frames);
         let ended = entry.terminal().is_some();
-        Chunk { first: entry.first.sequence, last: entry.last(), ended, frames: frames.into() }
+        Chunk { first: entry.first.sequence, last: entry.last(), ended, records, frames: frames.into() }
     }
 
     fn weight(&self) -> usize {
@@ -47,7 +49,7 @@ impl Chunk {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Held {
     /// Frames up to the sequence `last`; `ended` when that record ends the generation.
-    Frames { bytes: Bytes, last: u64, ended: bool },
+    Frames { bytes: Bytes, records: u64, last: u64, ended: bool },
     /// The run ends at or before the position, or nothing is known.
     Nothing,
     /// There is more than the position, and it is not all here.
@@ -132,6 +134,7 @@ impl Ring {
         });
         let end = at + 1 + joined.count();
         let newest = &self.chunks[end - 1];
+        let records = self.chunks.range(at..end).map(|chunk| chunk.records).sum();
         let bytes = if end == at + 1 {
             next.frames.clone()
         } else {
@@ -140,7 +143,7 @@ impl Ring {
             chunks.for_each(|chunk| all.extend_from_slice(&chunk.frames));
             all.into()
         };
-        Held::Frames { bytes, last: newest.last, ended: newest.ended }
+        Held::Frames { bytes, records, last: newest.last, ended: newest.ended }
     }
 }
 
@@ -155,7 +158,8 @@ mod tests {
     }
 
     fn frames(text: &str, last: u64) -> Held {
-        Held::Frames { bytes: Bytes::copy_from_slice(text.as_bytes()), last, ended: false }
+        let records = text.matches("\n\n").count() as u64;
+        Held::Frames { bytes: Bytes::copy_from_slice(text.as_bytes()), records, last, ended: false }
     }
 
     #[test]
@@ -236,6 +240,6 @@ mod tests {
         assert_eq!(ring.after(0), frames("", 1));
         ring.push(Chunk::new(&Entry { kinds: [RecordKind::Final].into(), ..entry(2, 1, "{}") }));
         let bytes = Bytes::from_static(b"id: 1-2\ndata: {}\n\n");
-        assert_eq!(ring.after(0), Held::Frames { bytes, last: 2, ended: true });
+        assert_eq!(ring.after(0), Held::Frames { bytes, records: 1, last: 2, ended: true });
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::hub::{Hub, Seat};
+use super::hub::{Place, Seat};
 use super::ring::{Held, Ring};
 use crate::types::{Cursor, StreamId};
 
@@ -38,6 +38,7 @@ impl State {
 #[derive(Debug)]
 pub struct Subscription {
     seat: Seat,
+    place: Arc<Place>,
     state: watch::Receiver<State>,
     wakes: u64,
 }
@@ -49,6 +50,8 @@ pub enum Taken {
     Frames {
         /// One chunk, shared with all readers, or several small ones joined.
         bytes: Bytes,
+        /// Records in them.
+        records: u64,
         /// The position after them.
         last: Cursor,
         /// Whether `last` ends the generation.
@@ -65,13 +68,19 @@ pub enum Taken {
 }
 
 impl Subscription {
-    pub(super) fn new(hub: Arc<Hub>, stream: StreamId, channel: u64, mut state: watch::Receiver<State>) -> Self {
+    pub(super) fn new(seat: Seat, place: Arc<Place>, mut state: watch::Receiver<State>) -> Self {
         let wakes = state.borrow_and_update().wakes;
-        Subscription { seat: Seat::subscriber(hub, stream, channel), state, wakes }
+        Subscription { seat, place, state, wakes }
     }
 
-    /// What the ring has strictly after `after`, the reader's position.
+    /// The reader begins after `position`: whoever looks at the hub's readers sees it there.
+    pub fn start(&self, position: Cursor) {
+        self.place.reach(position);
+    }
+
+    /// What the ring has strictly after `after`, the reader's position: whoever asks for more has taken all up to it.
     pub fn take(&mut self, after: Cursor) -> Taken {
+        self.place.reach(after);
         // Proof that no publish is lost between `take` and `changed`. The ring is the value of the watch: a publish
         // changes it and raises its version under the write lock; this call reads it and notes the version as seen
         // under the read lock. So a publish is either before this read, and in what it returns, or after it, and then
@@ -89,8 +98,8 @@ impl Subscription {
             return Taken::ReadLog;
         }
         match state.ring.after(after.sequence) {
-            Held::Frames { bytes, last, ended } => {
-                Taken::Frames { bytes, last: Cursor { sequence: last, ..after }, ended }
+            Held::Frames { bytes, records, last, ended } => {
+                Taken::Frames { bytes, records, last: Cursor { sequence: last, ..after }, ended }
             }
             // What the ring still has is delivered before the end: the log is no longer there.
             Held::Nothing | Held::Elsewhere if state.gone => Taken::Gone,

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::book::Book;
 use super::hub::Hub;
+use crate::metrics::WakeMeter;
 use crate::store::wakes::PRESENCE_EVERY;
 use crate::store::{Head, Page, Store, StoreError, Wakes};
 use crate::types::{Cursor, StreamId};
@@ -45,9 +46,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 ///
 /// Whoever still reads here then counts until the store forgets this replica: readers that come back elsewhere meanwhile
 /// are not taken for a stream that nobody reads.
-pub async fn run(store: Arc<dyn Store>, hub: Arc<Hub>, ended: CancellationToken) {
+pub async fn run(store: Arc<dyn Store>, hub: Arc<Hub>, meter: WakeMeter, ended: CancellationToken) {
     let Some(wakes) = store.wakes() else { return };
-    let task = Task::new(&*store, wakes, &hub);
+    let task = Task::new(&*store, wakes, &hub, meter);
     ended.run_until_cancelled(task.work()).await;
 }
 
@@ -78,6 +79,7 @@ struct Task<'a, L: ?Sized> {
     log: &'a L,
     wakes: &'a dyn Wakes,
     hub: &'a Hub,
+    meter: WakeMeter,
     book: Mutex<Book>,
     /// The store is to be told something.
     to_tell: Notify,
@@ -86,9 +88,9 @@ struct Task<'a, L: ?Sized> {
 }
 
 impl<'a, L: Log + ?Sized> Task<'a, L> {
-    fn new(log: &'a L, wakes: &'a dyn Wakes, hub: &'a Hub) -> Self {
+    fn new(log: &'a L, wakes: &'a dyn Wakes, hub: &'a Hub, meter: WakeMeter) -> Self {
         let (book, to_tell, to_look) = Default::default();
-        Task { log, wakes, hub, book, to_tell, to_look }
+        Task { log, wakes, hub, meter, book, to_tell, to_look }
     }
 
     async fn work(&self) {

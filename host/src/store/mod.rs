@@ -7,6 +7,7 @@
 pub(crate) mod conformance;
 pub mod groups;
 pub mod memory;
+pub mod metered;
 mod patience;
 pub mod redis;
 pub mod wakes;
@@ -18,6 +19,7 @@ use crate::types::{Cursor, Entry, Job, Status, StreamId};
 pub use self::redis::RedisStore;
 pub use groups::{Groups, NewGroup, Pending, Unseen};
 pub use memory::MemoryStore;
+pub use metered::Metered;
 pub(crate) use patience::Patience;
 pub use wakes::{Wake, Wakes};
 
@@ -83,6 +85,9 @@ pub struct Rescue {
     /// Unix milliseconds of the write.
     pub now_ms: u64,
 }
+
+/// Tickets of one stream, and so of one user, that wait for their use.
+pub const TICKETS_MAX: usize = 32;
 
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,12 +224,34 @@ pub trait Store: Groups + Send + Sync + 'static {
     /// Number of jobs in each status, in the order of [`Status::ALL`]. Exact.
     fn counts(&self) -> BoxFuture<'_, Result<[u64; 5], StoreError>>;
 
-    /// Number of active jobs of one user.
-    fn active_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<u64, StoreError>>;
+    /// The same of one user's jobs.
+    fn counts_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<[u64; 5], StoreError>>;
+
+    /// Keeps what a ticket for a stream stands for until `expires_ms`, under the ticket's hash. False when as many as may be,
+    /// [`TICKETS_MAX`], wait for their use.
+    fn put_ticket<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        hash: [u8; 32],
+        subject: &'a str,
+        expires_ms: u64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Takes a ticket out: whoever is first has its subject, and nobody after.
+    fn take_ticket<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        hash: [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 
     /// Forgets what has outlived its retention, and names active jobs without an append for too long (at most
     /// `limit`): the caller settles them as timed out. Never walks all streams.
     fn sweep(&self, now_ms: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StreamId>, StoreError>>;
+
+    /// Commands that have carried appends, where one may carry many.
+    fn commits(&self) -> Option<u64> {
+        None
+    }
 
     /// How the replicas that share this store hear of one another; none when there can be no other.
     fn wakes(&self) -> Option<&dyn Wakes>;

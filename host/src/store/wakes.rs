@@ -1,6 +1,7 @@
 //! How replicas that share a store hear of one another. Hints, all of it: a lost one costs latency, never data.
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::store::StoreError;
 use crate::types::{Cursor, Entry, StreamId};
@@ -33,8 +34,8 @@ pub trait Wakes: Send + Sync {
     /// Wakes of these streams need not come any more.
     fn unfollow<'a>(&'a self, streams: &'a [StreamId]) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The next wake. Bounded: when too many wait they become one [`Wake::Lost`]. One caller at a time.
-    fn next(&self) -> BoxFuture<'_, Wake>;
+    /// The next wake, and when it came. Bounded: when too many wait they become one [`Wake::Lost`]. One caller at a time.
+    fn next(&self) -> BoxFuture<'_, (Wake, Instant)>;
 
     /// Tells all replicas that a person answered.
     fn resolved<'a>(

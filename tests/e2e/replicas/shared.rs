@@ -139,3 +139,20 @@ async fn lists_counts_and_groups_are_the_same_at_both_hosts() -> Result<()> {
     assert_eq!(pending["pending"], json!([]));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_host_tells_of_its_own_readers_and_says_that_there_are_others() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let [here, there] = two(&redis.url(), &[]).await?;
+    let (near, far) = (here.client(), there.client());
+    near.create("s", &json!({"userId": "u"})).await?;
+    near.append("s", &answer(1)).await?.expect(200)?;
+    let mut reader = near.follow("s", None).await?;
+    reader.take(2).await?;
+    let path = format!("{STREAM}/subscribers");
+    let [mine, theirs] = [near.get(&path).await?.expect(200)?.json(), far.get(&path).await?.expect(200)?.json()];
+    assert_eq!((&mine["total"], &theirs["total"]), (&json!(1), &json!(0)), "{mine} {theirs}");
+    ensure!(mine["shared"] == true && theirs["shared"] == true && mine["host"] != theirs["host"], "{mine} {theirs}");
+    Ok(())
+}

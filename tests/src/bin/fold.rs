@@ -1,6 +1,8 @@
 //! The fold as a command, in the protocol of the golden files' checker: a line in is a JSON list of events, or
 //! `{"seed":[parts],"events":[events]}`; a line out is the JSON list of content parts. With `--component` through wasm.
 
+#![forbid(unsafe_code)]
+
 use std::io::{BufRead, Write, stdin, stdout};
 
 use anyhow::{Context, Result, anyhow, bail};

@@ -1,6 +1,8 @@
 //! One file per command.
 
 mod component;
+mod deny;
+mod fuzz;
 mod serve;
 mod test;
 mod tool;
@@ -10,6 +12,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 pub(crate) use component::component;
+pub(crate) use deny::deny;
+pub(crate) use fuzz::{as_compiler, fuzz};
 pub(crate) use serve::serve;
 pub(crate) use test::test;
 pub(crate) use tool::tool;
@@ -17,7 +21,8 @@ pub(crate) use tool::tool;
 /// cargo in this workspace: the one that started us, so that a toolchain named on its command line stays.
 fn cargo() -> Result<Command> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(xtask::workspace()?);
+    // ring's build script looks at it: the one of this program would make everything above ring be compiled anew.
+    cargo.current_dir(xtask::workspace()?).env_remove("CARGO_MANIFEST_DIR");
     Ok(cargo)
 }
 

@@ -46,7 +46,10 @@ impl Session {
             return Err(Refusal::AlreadyActive(current));
         }
 
-        let generation = now_ms.max(current + 1);
+        let Some(next) = current.checked_add(1) else {
+            return Err(Refusal::Invalid("the stream has no generation left: choose another id".into()));
+        };
+        let generation = now_ms.max(next);
         let mut job = Job {
             generation,
             status: Status::Running,

@@ -105,8 +105,9 @@ impl Session {
 
     /// Folds one record and moves the position past it.
     fn take(&mut self, record: Json<'_>, event: &Event<'_>) {
-        self.sequence += 1;
-        self.bytes += record.text().len() as u64;
+        // A row of the store may say anything: positions end at the last one, they do not begin anew.
+        self.sequence = self.sequence.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(record.text().len() as u64);
         self.pace.note(record.text().len());
         if let Some((name, data)) = event.named {
             self.fold.push_event(name, data);
@@ -197,7 +198,7 @@ impl Session {
             job.updated_ms = now_ms;
             job.head = self.sequence;
         }
-        let first = self.sequence + 1 - records.len() as u64;
+        let first = self.sequence.saturating_sub(records.len() as u64).saturating_add(1);
         let first = Cursor { generation: job.generation, sequence: first };
         let ticket = self.issue(!records.is_empty(), signal);
         self.effects.push(Effect::Append { ticket, first, records, change });

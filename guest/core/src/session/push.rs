@@ -85,12 +85,12 @@ impl Session {
             let reason = match record {
                 Err(reason) => Refusal::Invalid(reason),
                 Ok(_) if request.is_some() && offset < known => {
-                    (offset, duplicate) = (offset + 1, duplicate + 1);
+                    (offset, duplicate) = (offset.saturating_add(1), duplicate + 1);
                     continue;
                 }
                 Ok(record) => match self.accept(record, &mut batch) {
                     Ok(()) => {
-                        offset += 1;
+                        offset = offset.saturating_add(1);
                         continue;
                     }
                     Err(reason) => reason,
@@ -111,12 +111,12 @@ impl Session {
         let at = |sequence| Cursor { generation, sequence };
         let (mut first, mut last) = (None, None);
         if appended > own {
-            (first, last) = (Some(at(before + 1)), Some(at(self.sequence - own)));
+            (first, last) = (Some(at(before.saturating_add(1))), Some(at(self.sequence - own)));
         }
         if let (Some(producer), Some(request)) = (producer, &mut request) {
             if appended > own {
                 if request.count == 0 {
-                    request.first = before + 1;
+                    request.first = before.saturating_add(1);
                 }
                 request.count = offset;
                 request.last = self.sequence - own;
@@ -145,7 +145,7 @@ impl Session {
             return Err(Refusal::RecordTooLarge(self.limits.record_bytes_max));
         }
         let status = job::next(batch.ended.unwrap_or(batch.status), Command::Append)?;
-        if self.sequence >= self.limits.records_max || self.bytes + bytes > self.limits.log_bytes_max {
+        if self.sequence >= self.limits.records_max || self.bytes.saturating_add(bytes) > self.limits.log_bytes_max {
             return Err(Refusal::LogFull);
         }
         let event = Event::of(record);
@@ -200,8 +200,9 @@ fn remembered(job: &Job, producer: Producer<'_>) -> Result<Remembered, Refusal> 
             // Older than the latest request: it was answered before that one was sent. All of it is a repeat.
             return Ok(Remembered { seq: producer.seq, count: u64::MAX, first: known.first, last: known.last });
         }
-        if producer.seq > known.seq + 1 {
-            return Err(Refusal::ProducerGap(known.seq + 1));
+        let next = known.seq.saturating_add(1);
+        if producer.seq > next {
+            return Err(Refusal::ProducerGap(next));
         }
         if producer.seq == known.seq {
             found = known;

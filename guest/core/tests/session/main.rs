@@ -1,12 +1,14 @@
 //! One session against the laws: the job table stays closed whatever is asked in whatever order, nothing unsettled is
 //! seen, repeats change nothing, and a session opened again is the same session.
 
+#![forbid(unsafe_code)]
+
 mod any;
 mod log;
 
 use rejoin_core::lines::Framing;
 use rejoin_core::session::{Fence, Producer, Pushed, Session, Settled};
-use rejoin_core::types::{Effect, Limits, Outcome, RecordKind, Refusal, Signal, Status};
+use rejoin_core::types::{Effect, Job, Limits, Outcome, RecordKind, Refusal, Signal, Status};
 
 use self::log::Log;
 
@@ -131,6 +133,28 @@ fn a_repeated_request_appends_only_what_was_missing() {
     assert_eq!(request(&mut session, &mut log, 2, 0, &two), Ok((1, 0, Some(5), Some(5))));
     assert_eq!(request(&mut session, &mut log, 1, 0, &one).map(|r| r.0), Ok(0), "an older request is all repeats");
     assert_eq!(session.content().as_deref(), Ok(r#"[{"type":"text","text":"axbb"}]"#));
+}
+
+#[test]
+fn the_last_number_that_a_producer_can_count_to_is_repeated_like_every_other() {
+    let (mut session, mut log) = started();
+    let mut request = |text: &str| {
+        let producer = Producer { id: "p", seq: u64::MAX, offset: 0 };
+        let pushed = session.push(NOW, Fence(None), Framing::Ndjson, text, Some(producer));
+        log.serve(&mut session);
+        pushed.map(|pushed| (pushed.appended, pushed.duplicate))
+    };
+    assert_eq!(request(STEP), Ok((1, 0)));
+    assert_eq!(request(STEP), Ok((0, 1)));
+}
+
+#[test]
+fn a_stream_without_a_generation_left_says_so() {
+    let (session, _) = started();
+    let last = Job { generation: u64::MAX, head: u64::MAX, ..session.job().expect("started").clone() };
+    let mut session = Session::open(Some(last), None, LIMITS);
+    assert!(matches!(session.create(NOW, Some("u"), None, "{}"), Err(Refusal::Invalid(_))));
+    assert_eq!(session.fail(NOW, Fence(None), "no more"), Ok(Outcome::Pending), "it can still be ended");
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn house() -> Arc<House> {
 
 async fn listen(house: &Arc<House>, wanted: Option<u64>) -> Reader {
     let source: Arc<dyn Source> = Arc::<House>::clone(house);
-    Reader::new(open(source, &stream(), wanted).await.expect("a stream"))
+    Reader::new(open(source, &stream(), wanted, Arc::default()).await.expect("a stream"))
 }
 
 fn framed(name: &str, members: &str) -> String {
@@ -138,6 +138,6 @@ async fn a_forgotten_stream_and_a_stopping_host_end_the_signals() {
     assert_eq!(stopped.rest().await, RETRY);
     house.room().job = None;
     let source: Arc<dyn Source> = Arc::<House>::clone(&house);
-    let problem = open(source, &stream(), None).await.expect_err("not found");
+    let problem = open(source, &stream(), None, Arc::default()).await.expect_err("not found");
     assert_eq!(problem.status, 404);
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::source::Source;
 use crate::engine::{Content, Failure, Refusal, Snapshot};
 use crate::http::{Body, Response};
+use crate::metrics::ReaderMeter;
 use crate::sse::{Hub, HubConfig};
 use crate::store::{Page, StoreError};
 use crate::types::{Cursor, Entry, Job, RecordKind, Status, StreamId};
@@ -161,6 +162,10 @@ impl Source for House {
 
     fn keep_alive(&self) -> Duration {
         Duration::from_secs(15)
+    }
+
+    fn meter(&self) -> ReaderMeter {
+        ReaderMeter::default()
     }
 
     fn snapshot<'a>(&'a self, _: &'a StreamId) -> BoxFuture<'a, Result<Snapshot, Failure>> {

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use super::clock::{Clock, Interrupted};
 use super::source::{self, Source};
+use crate::http::line::Moved;
+use crate::metrics::{ReaderMeter, Resume};
 use crate::sse::{Subscription, Taken, frame};
 use crate::store::Page;
 use crate::types::{Cursor, Entry};
@@ -38,6 +40,10 @@ pub(in crate::http) struct Live {
     /// Since when the log ends before the reader's position.
     beyond: Option<Instant>,
     pause: Duration,
+    /// Records in the frames that are about to go.
+    records: u64,
+    meter: ReaderMeter,
+    moved: Arc<Moved>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +72,13 @@ impl Live {
         position: Cursor,
         first: Bytes,
         settled: bool,
+        moved: Arc<Moved>,
     ) -> Self {
+        subscription.start(position);
         Live {
             clock: Clock::new(source.shutdown(), source.keep_alive()),
+            meter: source.meter(),
+            moved,
             source,
             subscription,
             first: Some(first),
@@ -81,6 +91,7 @@ impl Live {
             reset_at: None,
             beyond: None,
             pause: PAUSE_MIN,
+            records: 0,
         }
     }
 
@@ -88,6 +99,8 @@ impl Live {
     pub(in crate::http) fn into_stream(self) -> impl Stream<Item = Bytes> + Send + 'static {
         stream::unfold(self, |mut live| async move {
             let bytes = live.next().await?;
+            live.meter.delivered(live.records, bytes.len());
+            live.moved.records(std::mem::take(&mut live.records));
             Some((bytes, live))
         })
     }
@@ -110,14 +123,18 @@ impl Live {
                     return Some(frames);
                 }
                 Err(Interrupted::KeepAlive) => return Some(Bytes::from_static(frame::KEEP_ALIVE)),
-                Err(Interrupted::Shutdown) => return None,
+                Err(Interrupted::Shutdown) => {
+                    self.moved.shutdown();
+                    return None;
+                }
             }
         }
     }
 
     async fn follow(&mut self) -> Result<Bytes, Interrupted> {
         match self.subscription.take(self.position) {
-            Taken::Frames { bytes, last, ended } => {
+            Taken::Frames { bytes, records, last, ended } => {
+                self.records += records;
                 self.progress(last, ended);
                 return Ok(bytes);
             }
@@ -184,7 +201,7 @@ impl Live {
                 }
                 break;
             }
-            frame::encode(entry, self.position.sequence, &mut frames);
+            self.records += frame::encode(entry, self.position.sequence, &mut frames);
             let last = Cursor { sequence: entry.last().max(self.position.sequence), ..self.position };
             self.progress(last, entry.terminal().is_some());
         }
@@ -205,6 +222,7 @@ impl Live {
         match self.clock.race(cut).await? {
             Ok(Some((at, _))) if at.generation != generation => return Ok(self.replaced(at.generation)),
             Ok(Some((at, state))) => {
+                self.meter.resumed(Resume::Reset);
                 self.position = at;
                 self.reset_at = Some(at);
                 self.beyond = None;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::engine::{Content, Failure, Refusal, Snapshot};
+use crate::metrics::ReaderMeter;
 use crate::sse::{Hub, frame};
 use crate::store::{Page, StoreError};
 use crate::types::{Cursor, Job, StreamId};
@@ -31,6 +32,8 @@ pub(in crate::http) trait Source: Send + Sync + 'static {
     fn shutdown(&self) -> CancellationToken;
     /// A response without a frame for this long sends a comment.
     fn keep_alive(&self) -> Duration;
+    /// What readers count.
+    fn meter(&self) -> ReaderMeter;
     /// State and position from one cut.
     fn snapshot<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Snapshot, Failure>>;
     /// The job with its content.
@@ -68,6 +71,10 @@ impl Source for App {
 
     fn keep_alive(&self) -> Duration {
         self.config.keep_alive
+    }
+
+    fn meter(&self) -> ReaderMeter {
+        self.metrics.readers.clone()
     }
 
     fn snapshot<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Snapshot, Failure>> {

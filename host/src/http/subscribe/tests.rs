@@ -44,7 +44,7 @@ const RESET: &str = "\"reset\":true,";
 
 async fn connect(house: &Arc<House>, wanted: Wanted) -> Reader {
     let source: Arc<dyn Source> = Arc::<House>::clone(house);
-    let response = open(source, &stream(), wanted).await.expect("a stream");
+    let response = open(source, &stream(), wanted, Arc::default()).await.expect("a stream");
     assert_eq!(response.status(), StatusCode::OK);
     let mut reader = Reader::new(response);
     let first = reader.next().await.expect("a first frame");
@@ -57,7 +57,7 @@ async fn connect(house: &Arc<House>, wanted: Wanted) -> Reader {
 
 async fn status(house: &Arc<House>, wanted: Wanted) -> StatusCode {
     let source: Arc<dyn Source> = Arc::<House>::clone(house);
-    match open(source, &stream(), wanted).await {
+    match open(source, &stream(), wanted, Arc::default()).await {
         Ok(response) => response.status(),
         Err(problem) => problem.status,
     }
@@ -68,7 +68,7 @@ async fn a_stream_is_its_records_from_the_first_to_the_terminal_one() {
     let house = house();
     house.publish(record(1));
     let source: Arc<dyn Source> = Arc::<House>::clone(&house);
-    let response = open(source, &stream(), Wanted::First).await.expect("a stream");
+    let response = open(source, &stream(), Wanted::First, Arc::default()).await.expect("a stream");
     let header = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("ASCII").to_owned());
     assert_eq!(header("content-type").as_deref(), Some("text/event-stream; charset=utf-8"));
     assert_eq!(header("cache-control").as_deref(), Some("no-cache, no-transform"));

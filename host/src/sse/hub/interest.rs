@@ -116,7 +116,7 @@ impl Hub {
         let channel = shard.get(stream)?;
         let state = channel.state.borrow();
         Some(Known {
-            readers: channel.subscribers > 0,
+            readers: !channel.subscribers.is_empty(),
             listeners: channel.listeners > 0,
             generation: state.generation,
             last: state.ring.last(),

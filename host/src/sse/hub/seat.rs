@@ -37,16 +37,17 @@ pub(in crate::sse) struct Seat {
     hub: Arc<Hub>,
     stream: StreamId,
     channel: u64,
-    subscriber: bool,
+    /// The number of a subscriber's place; none for a listener.
+    subscriber: Option<u64>,
 }
 
 impl Seat {
-    pub(in crate::sse) fn subscriber(hub: Arc<Hub>, stream: StreamId, channel: u64) -> Self {
-        Seat { hub, stream, channel, subscriber: true }
+    pub(super) fn subscriber(hub: Arc<Hub>, stream: StreamId, channel: u64, number: u64) -> Self {
+        Seat { hub, stream, channel, subscriber: Some(number) }
     }
 
     pub(in crate::sse) fn listener(hub: Arc<Hub>, stream: StreamId, channel: u64) -> Self {
-        Seat { hub, stream, channel, subscriber: false }
+        Seat { hub, stream, channel, subscriber: None }
     }
 
     pub(in crate::sse) fn stream(&self) -> &StreamId {

@@ -47,7 +47,7 @@ fn readers_share_the_bytes_of_one_publish() {
     let mut readers: Vec<_> = (0..2).map(|_| hub.subscribe(&a, 1).expect("room")).collect();
     hub.publish(&a, &entry(1, 1, 2));
     let shared = readers.iter_mut().map(|reader| match reader.take(at(1, 0)) {
-        Taken::Frames { bytes, last, ended: false } if last == at(1, 2) => bytes.as_ptr(),
+        Taken::Frames { bytes, last, ended: false, .. } if last == at(1, 2) => bytes.as_ptr(),
         other => panic!("{other:?}"),
     });
     let shared: Vec<_> = shared.collect();
@@ -221,4 +221,36 @@ fn two_thousand_readers_of_one_stream_are_woken_and_counted() {
     }
     drop(readers);
     assert_eq!((hub.subscribers(), hub.subscribers_of(&a)), (0, 0));
+}
+
+#[test]
+fn each_reader_is_seen_where_it_stands() {
+    let (hub, a) = (hub(), stream("a"));
+    assert_eq!(hub.readers(&a, 10), Readers::default());
+    let mut quick = hub.subscribe(&a, 1).expect("room");
+    let slow = hub.subscribe(&a, 1).expect("room");
+    let _listener = hub.listen(&a).expect("room");
+    slow.start(at(1, 1));
+    hub.publish(&a, &entry(1, 1, 5));
+    let _frames = quick.take(at(1, 0));
+    let lags = |hub: &Hub| -> Vec<_> { hub.readers(&a, 10).rows.iter().map(|reader| reader.lag(at(1, 5))).collect() };
+    assert_eq!(lags(&hub), [5, 4], "what was taken, but for which nobody has asked for more, is still on its way");
+    assert_eq!(quick.take(at(1, 5)), Taken::Nothing);
+    assert_eq!(lags(&hub), [4, 0]);
+
+    let readers = hub.readers(&a, 1);
+    assert_eq!((readers.total, readers.listeners, readers.rows.len()), (2, 1, 1));
+    assert_eq!((readers.rows[0].number, readers.rows[0].cursor), (2, at(1, 1)), "the one furthest behind has the row");
+    assert_eq!(readers.rows[0].lag(at(2, 3)), 3, "a reader of an older generation has nothing of the present one");
+    assert_eq!(readers.rows[0].lag(at(1, 0)), 0, "it may be ahead of an older look at the log");
+    drop(slow);
+    assert_eq!(lags(&hub), [0]);
+    drop(quick);
+    assert_eq!((hub.readers(&a, 10).total, hub.readers(&a, 10).listeners), (0, 1));
+}
+
+#[test]
+fn hosts_have_different_names() {
+    let (one, two) = (hub(), hub());
+    assert!(one.host() != two.host() && one.host().len() == 8, "{} {}", one.host(), two.host());
 }

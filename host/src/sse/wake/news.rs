@@ -1,5 +1,7 @@
 //! What the store says: it reaches readers and listeners here, or sends the task to the log.
 
+use tokio::time::Instant;
+
 use super::{Log, Task};
 use crate::sse::Signal;
 use crate::sse::hub::{Hub, Known};
@@ -9,16 +11,20 @@ use crate::types::{Cursor, Entry, StreamId};
 impl<L: Log + ?Sized> Task<'_, L> {
     pub(super) async fn hear(&self) {
         loop {
-            let wake = self.wakes.next().await;
-            self.take(wake);
+            let (wake, came) = self.wakes.next().await;
+            self.take(wake, came);
             // A store that has many wakes ready never keeps the other loops from their turn.
             tokio::task::consume_budget().await;
         }
     }
 
-    fn take(&self, wake: Wake) {
+    fn take(&self, wake: Wake, came: Instant) {
         match wake {
-            Wake::Entry(stream, entry) => self.entry(&stream, &entry),
+            Wake::Entry(stream, entry) => {
+                if self.entry(&stream, &entry) {
+                    self.meter.delivered(came.elapsed());
+                }
+            }
             Wake::Head(stream, end) => self.end(&stream, end),
             Wake::Gone(stream, generation) => self.hub.gone(&stream, generation),
             Wake::Resolved(stream, generation, answer) => {
@@ -27,6 +33,7 @@ impl<L: Log + ?Sized> Task<'_, L> {
             Wake::Ready(stream) => self.presence(&stream, Signal::Ready),
             Wake::SubscribersLeft(stream) => self.presence(&stream, Signal::SubscribersLeft),
             Wake::Lost => {
+                self.meter.lost();
                 // Where connections break a fail-over may be the reason.
                 self.hub.doubt();
                 self.book().lost();
@@ -41,24 +48,28 @@ impl<L: Log + ?Sized> Task<'_, L> {
         self.hub.signal(stream, Hub::EVERY_GENERATION, signal);
     }
 
-    fn entry(&self, stream: &StreamId, entry: &Entry) {
-        let Some(known) = self.wanted(stream) else { return };
+    /// True when readers here were woken with records that they had not.
+    fn entry(&self, stream: &StreamId, entry: &Entry) -> bool {
+        let Some(known) = self.wanted(stream) else { return false };
         let generation = entry.first.generation;
         self.book().heard(stream, generation, entry.last());
         if generation < known.generation {
-            return;
+            return false;
         }
         if generation > known.generation {
             self.hub.publish(stream, entry);
             self.newer_generation(stream, known, generation);
-            return;
+            return known.readers;
         }
-        if !self.offer(stream, known, entry) {
+        let offered = self.offer(stream, known, entry);
+        if !offered {
             let mut book = self.book();
             book.read(stream, entry.last());
             book.keep(stream, entry);
         }
         self.to_look.notify_one();
+        // What this host wrote itself was published before it came back.
+        offered && known.readers && known.last.is_none_or(|last| last < entry.last())
     }
 
     /// Publishes an entry of the known generation unless readers would lack what comes before it.

@@ -299,7 +299,7 @@ async fn after_lost_wakes_everything_followed_is_looked_at_once() {
 async fn a_flood_of_joins_and_leaves_has_a_bound_while_the_store_is_away() {
     let (world, hub) = (World::new(), Arc::new(Hub::new(HubConfig { shared: true, ..HubConfig::default() })));
     let side = world.side();
-    let task = Task::new(&*side, &*side, &hub);
+    let task = Task::new(&*side, &*side, &hub, WakeMeter::default());
     world.room().down = true;
     let flood = async {
         for round in 0..20 {
@@ -337,5 +337,5 @@ async fn a_host_alone_needs_no_task() {
     };
     let store = Arc::new(crate::store::MemoryStore::new(config));
     let hub = Arc::new(Hub::new(HubConfig::default()));
-    tokio::spawn(run(store, hub, CancellationToken::new())).await.expect("no panic");
+    tokio::spawn(run(store, hub, WakeMeter::default(), CancellationToken::new())).await.expect("no panic");
 }

@@ -1,6 +1,7 @@
 //! What every store must do, as cases that any of them can be put through: `conforms!(open)`, where `open` gives a
 //! [`Bench`] around an empty store.
 
+mod access;
 mod groups;
 mod log;
 mod model;
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 use crate::store::{Append, Page, Query, Store, StoreError, Ticket, Written};
 use crate::types::{Cursor, Entry, Job, RecordKind, Status, StreamId};
 
+pub(crate) use access::*;
 pub(crate) use groups::*;
 pub(crate) use log::*;
 pub(crate) use model::*;
@@ -64,6 +66,10 @@ macro_rules! conforms {
             appends_put_off_the_time_out_and_an_idle_job_is_named_until_it_is_settled
             a_pause_has_a_patience_of_its_own_and_takes_nothing_from_the_work_after_it
             a_sweep_does_no_more_than_its_limit
+            each_user_has_counts_of_their_own
+            a_ticket_is_taken_once_and_only_for_its_stream
+            a_ticket_ends_with_its_time
+            a_stream_has_a_bounded_number_of_tickets
         }
         #[test]
         fn any_interleaving_of_commands_agrees_with_the_model() {
@@ -237,6 +243,7 @@ impl Bench {
     }
 
     pub(crate) fn active_of(&self, user_id: &str) -> u64 {
-        self.wait(self.store.active_of(user_id))
+        let [running, requires_action, ..] = self.wait(self.store.counts_of(user_id));
+        running + requires_action
     }
 }

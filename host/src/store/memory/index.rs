@@ -111,6 +111,12 @@ impl Index {
         self.everyone.by_status.each_ref().map(|places| places.len() as u64)
     }
 
+    /// The same of one user's jobs.
+    pub(super) fn counts_of(&self, user_id: &str) -> [u64; 5] {
+        let counts = |shelf: &Shelf| shelf.by_status.each_ref().map(|places| places.len() as u64);
+        self.users.get(user_id).map_or([0; 5], counts)
+    }
+
     /// Number of active jobs of a user.
     pub(super) fn active_of(&self, user_id: &str) -> u64 {
         let active = [Status::Running, Status::RequiresAction];

@@ -3,7 +3,7 @@
 //!
 //! Locks, in the order in which they may be taken: shard, stream, index. A shard finds a stream and is let go, unless
 //! the stream itself comes or goes; only then it is held while the stream is. An append of records takes no index
-//! lock; a list takes the index and the streams one after the other, never both.
+//! lock; a list takes the index and the streams one after the other, never both. Tickets have a lock of their own, taken alone.
 
 mod groups;
 mod index;
@@ -11,6 +11,7 @@ mod room;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -25,6 +26,7 @@ use crate::types::{self, Cursor, Job, StreamId};
 use index::Index;
 use room::{Need, Room};
 use stream::{Lifetimes, Stream};
+use tickets::Tickets;
 
 /// Enough that two busy streams rarely meet, few enough to cost nothing at rest.
 const SHARDS: usize = 64;
@@ -64,6 +66,7 @@ pub struct MemoryStore {
     hasher: RandomState,
     shards: Vec<Mutex<HashMap<StreamId, Slot>>>,
     index: Mutex<Index>,
+    tickets: Mutex<Tickets>,
     room: Room,
     jobs_max: u64,
     jobs_per_user_max: u64,
@@ -83,6 +86,7 @@ impl MemoryStore {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             index: Mutex::default(),
+            tickets: Mutex::default(),
             room: Room::new(config.bytes_max),
             jobs_max: config.jobs_max,
             jobs_per_user_max: config.jobs_per_user_max,
@@ -351,11 +355,30 @@ impl Store for MemoryStore {
         done(Ok(lock(&self.index).counts()))
     }
 
-    fn active_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
-        done(Ok(lock(&self.index).active_of(user_id)))
+    fn counts_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<[u64; 5], StoreError>> {
+        done(Ok(lock(&self.index).counts_of(user_id)))
+    }
+
+    fn put_ticket<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        hash: [u8; 32],
+        subject: &'a str,
+        expires_ms: u64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        done(Ok(lock(&self.tickets).put(stream, hash, subject, expires_ms, (self.clock)())))
+    }
+
+    fn take_ticket<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        hash: [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        done(Ok(lock(&self.tickets).take(stream, hash, (self.clock)())))
     }
 
     fn sweep(&self, now_ms: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StreamId>, StoreError>> {
+        lock(&self.tickets).sweep(now_ms);
         let due = lock(&self.index).take_due(now_ms, limit);
         let idle = due.into_iter().filter(|(deadline_ms, id)| self.visit(id, *deadline_ms, now_ms));
         done(Ok(idle.map(|(_, id)| id).collect()))

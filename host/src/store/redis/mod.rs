@@ -21,6 +21,7 @@ mod sweep;
 mod target;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod wakes;
 
 use std::sync::Arc;
@@ -92,6 +93,7 @@ struct Scripts {
     remove: Script,
     expire: Script,
     groups: Script,
+    ticket: Script,
 }
 
 macro_rules! script {
@@ -142,6 +144,7 @@ impl RedisStore {
                 remove: script!("remove"),
                 expire: script!("expire"),
                 groups: script!("groups"),
+                ticket: script!("ticket"),
             },
             appender,
             committer,

@@ -196,13 +196,17 @@ fn page(stream: &StreamId, answer: Value) -> Option<(Page, Option<Cursor>)> {
     Some((Page::Entries(entries), last))
 }
 
-fn unexpected(what: &str) -> StoreError {
+pub(super) fn unexpected(what: &str) -> StoreError {
     StoreError::Unavailable(format!("Redis answered something unexpected to {what}"))
 }
 
 impl Store for RedisStore {
     fn kind(&self) -> &'static str {
         "redis"
+    }
+
+    fn commits(&self) -> Option<u64> {
+        Some(RedisStore::commits(self))
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -298,11 +302,30 @@ impl Store for RedisStore {
         })
     }
 
-    fn active_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
+    fn counts_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<[u64; 5], StoreError>> {
         Box::pin(async move {
-            let lists = ["running", "requires_action"].map(|status| format!("of:{status}:{user_id}"));
-            Ok(self.index.counts(&self.link, &lists).await?.iter().sum())
+            let lists = crate::types::Status::ALL.map(|status| format!("of:{}:{user_id}", status.as_str()));
+            let counts = self.index.counts(&self.link, &lists).await?;
+            counts.try_into().map_err(|_| unexpected("counts"))
         })
+    }
+
+    fn put_ticket<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        hash: [u8; 32],
+        subject: &'a str,
+        expires_ms: u64,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.put_ticket_now(stream, hash, subject, expires_ms))
+    }
+
+    fn take_ticket<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        hash: [u8; 32],
+    ) -> BoxFuture<'a, Result<Option<String>, StoreError>> {
+        Box::pin(self.take_ticket_now(stream, hash))
     }
 
     fn sweep(&self, now_ms: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StreamId>, StoreError>> {

@@ -16,7 +16,7 @@ use futures_util::future::{BoxFuture, join_all};
 use redis::{Value, from_redis_value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::inbox::Inbox;
 use self::keeper::{Ear, Keeper};
@@ -141,7 +141,7 @@ impl Wakes for RedisWakes {
         Box::pin(self.unfollow_now(streams))
     }
 
-    fn next(&self) -> BoxFuture<'_, Wake> {
+    fn next(&self) -> BoxFuture<'_, (Wake, Instant)> {
         Box::pin(self.inbox.next())
     }
 

@@ -1,13 +1,16 @@
-//! `cargo xtask bench [core] [fold] [ingest] [fan-out] [catch-up] [redis]`: figures, not tests. Compared things run in one go, in turn,
+//! `cargo xtask bench [core] [fold] [ingest] [fan-out] [catch-up] [redis] [start] [garbage] [idle]`: figures, not tests. Compared things run in one go, in turn,
 //! and medians and ratios are printed: a shared machine's single times mean little.
 
+#![forbid(unsafe_code)]
+
 mod core;
+mod door;
 mod redis;
 mod server;
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 6] = ["core", "fold", "ingest", "fan-out", "catch-up", "redis"];
+const NAMES: [&str; 9] = ["core", "fold", "ingest", "fan-out", "catch-up", "redis", "start", "garbage", "idle"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +38,16 @@ fn main() -> Result<()> {
     }
     if wanted("redis") {
         redis::Bench::start()?.run()?;
+    }
+    if wanted("start") {
+        door::start()?;
+    }
+    if wanted("garbage") {
+        door::garbage()?;
+    }
+    // Ten minutes: only when it is asked for.
+    if asked.iter().any(|asked| asked == "idle") {
+        door::idle()?;
     }
     Ok(())
 }

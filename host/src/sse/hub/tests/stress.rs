@@ -62,7 +62,9 @@ async fn follow(hub: Arc<Hub>, log: Arc<Log>, mut position: u64, mut takes: u64)
             let entries = log.read(position);
             read_log = !entries.is_empty();
             let mut bytes = Vec::new();
-            entries.iter().for_each(|entry| frame::encode(entry, position, &mut bytes));
+            for entry in &entries {
+                frame::encode(entry, position, &mut bytes);
+            }
             (Bytes::from(bytes), entries.last().is_some_and(|entry| entry.terminal().is_some()))
         } else {
             match reader.take(at(1, position)) {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::{Log, Task};
+use crate::metrics::WakeMeter;
 use crate::sse::{Hub, HubConfig};
 use crate::store::wakes::PRESENCE_EVERY;
 use crate::store::{Head, Page, StoreError, Wake, Wakes};
@@ -83,7 +84,7 @@ impl World {
     pub(super) fn replica(self: &Arc<Self>) -> (Arc<Hub>, tokio::task::JoinHandle<()>) {
         let hub = Arc::new(Hub::new(HubConfig { shared: true, ..HubConfig::default() }));
         let (side, its_hub) = (self.side(), Arc::clone(&hub));
-        let task = tokio::spawn(async move { Task::new(&*side, &*side, &its_hub).work().await });
+        let task = tokio::spawn(async move { Task::new(&*side, &*side, &its_hub, WakeMeter::default()).work().await });
         (hub, task)
     }
 
@@ -183,13 +184,13 @@ impl Wakes for Side {
         ready(self.world.room().answer(unfollow))
     }
 
-    fn next(&self) -> BoxFuture<'_, Wake> {
+    fn next(&self) -> BoxFuture<'_, (Wake, Instant)> {
         async move {
             loop {
                 let notify = {
                     let replica = &mut self.world.room().replicas[self.id];
                     if let Some(wake) = replica.queue.pop_front() {
-                        return wake;
+                        return (wake, Instant::now());
                     }
                     Arc::clone(&replica.notify)
                 };

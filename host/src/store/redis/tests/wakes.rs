@@ -70,7 +70,7 @@ async fn append(store: &RedisStore, stream: &StreamId, sequence: u64) {
 }
 
 async fn next(store: &RedisStore) -> Wake {
-    timeout(Duration::from_secs(10), wakes(store).next()).await.expect("nothing was heard")
+    timeout(Duration::from_secs(10), wakes(store).next()).await.expect("nothing was heard").0
 }
 
 /// The next one but [`Wake::Lost`], which a start may bring as well.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::lock;
 use crate::store::Wake;
@@ -26,7 +27,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct Waiting {
-    wakes: VecDeque<(Wake, usize)>,
+    wakes: VecDeque<(Wake, usize, Instant)>,
     bytes: usize,
     lost: bool,
 }
@@ -73,22 +74,22 @@ impl Inbox {
                 *waiting = Waiting { lost: true, ..Waiting::default() };
             } else {
                 waiting.bytes += bytes;
-                waiting.wakes.push_back((wake, bytes));
+                waiting.wakes.push_back((wake, bytes, Instant::now()));
             }
         }
         self.news.notify_one();
     }
 
-    pub(super) async fn next(&self) -> Wake {
+    pub(super) async fn next(&self) -> (Wake, Instant) {
         loop {
             {
                 let mut waiting = lock(&self.waiting);
                 if std::mem::take(&mut waiting.lost) {
-                    return Wake::Lost;
+                    return (Wake::Lost, Instant::now());
                 }
-                if let Some((wake, bytes)) = waiting.wakes.pop_front() {
+                if let Some((wake, bytes, came)) = waiting.wakes.pop_front() {
                     waiting.bytes -= bytes;
-                    return wake;
+                    return (wake, came);
                 }
             }
             self.news.notified().await;

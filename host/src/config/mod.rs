@@ -1,7 +1,22 @@
-//! Flags and `REJOIN_*` variables, checked before a port is bound. Every default stands here, typed, and nowhere else.
+//! Flags, `REJOIN_*` variables and a file, checked before a port is bound. Every default stands here, typed, and nowhere else.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | this one, `groups` | what can be told, and what is so when it is not |
+//! | `value` | from text to values |
+//! | `file` | the TOML file |
+//! | `table` | the README's table of all of it |
+
+mod file;
+mod groups;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -9,12 +24,23 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::store::redis::RedisTarget;
+use value::{count, listen, prefix, size, store};
 
-/// What the server may be told at start. Each flag `--a-b` is also the variable `REJOIN_A_B`; the flag wins.
+pub(crate) use value::time;
+
+pub use groups::{Access, Door, LogFormat, Tls, Watch};
+
+/// What the server may be told at start. Each flag `--a-b` is also the variable `REJOIN_A_B` and the name `a-b` in the
+/// file; the flag wins, then the variable, then the file.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rejoin", version, about = "Keeps the stream of an LLM answer alive.", long_about = None)]
+#[command(after_help = COMMANDS)]
 pub struct Config {
-    /// Where to listen. Without access tokens only a loopback address is allowed.
+    /// A TOML file with any of these, each under its name: retention = "10m".
+    #[arg(long, env = "REJOIN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where to listen. Without --auth-key-file only a loopback address is allowed.
     #[arg(long, env = "REJOIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = listen)]
     pub listen: SocketAddr,
     /// Where jobs and logs are kept: memory, or a Redis 7 or newer that several hosts may share:
@@ -104,7 +130,26 @@ pub struct Config {
     /// How long open requests may go on after the signal to stop.
     #[arg(long, env = "REJOIN_SHUTDOWN_MAX", value_name = "TIME", default_value = "10s", value_parser = time)]
     pub shutdown_max: Duration,
+
+    /// Who may do what.
+    #[command(flatten)]
+    pub access: Access,
+    /// Encryption.
+    #[command(flatten)]
+    pub tls: Tls,
+    /// Bounds of connections, and of one user.
+    #[command(flatten)]
+    pub door: Door,
+    /// What operators see.
+    #[command(flatten)]
+    pub watch: Watch,
 }
+
+const COMMANDS: &str = "\
+Other commands:
+  rejoin token --help    print an access token, for development
+  rejoin doctor --help   connect through a proxy as a reader does, and say what it breaks
+";
 
 /// Where jobs and logs are kept. `Debug` shows no password.
 #[derive(Clone, Debug)]
@@ -125,11 +170,16 @@ pub struct Stop {
 }
 
 impl Config {
-    /// Reads the command line (program name first) and the environment.
+    /// Reads the command line (program name first), the environment, and the file that one of them names.
     ///
-    /// Errors: [`Stop`], whose text names the flag and the variable that is wrong.
+    /// Errors: [`Stop`], whose text names the flag, the variable and the name in the file that is wrong.
     pub fn read<I: IntoIterator<Item = OsString>>(arguments: I) -> Result<Self, Stop> {
-        Self::command().try_get_matches_from(arguments).and_then(from_matches).map_err(stop)
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let command = match file::named(&arguments) {
+            Some(path) => file::defaults(Self::command(), &path).map_err(|text| Stop { text, exit_code: 64 })?,
+            None => Self::command(),
+        };
+        command.try_get_matches_from(arguments).and_then(from_matches).map_err(stop)
     }
 }
 
@@ -144,10 +194,27 @@ impl Default for Config {
 
 fn from_matches(mut matches: ArgMatches) -> Result<Config, clap::Error> {
     let config = Config::from_arg_matches_mut(&mut matches)?;
+    let refused = |rule: &str| Err(Config::command().error(ErrorKind::ArgumentConflict, rule));
     if config.log_bytes_max < config.record_bytes_max as u64 {
-        let rule =
-            "--log-bytes-max (REJOIN_LOG_BYTES_MAX) must be at least --record-bytes-max (REJOIN_RECORD_BYTES_MAX)";
-        return Err(Config::command().error(ErrorKind::ArgumentConflict, rule));
+        return refused(
+            "--log-bytes-max (REJOIN_LOG_BYTES_MAX) must be at least --record-bytes-max (REJOIN_RECORD_BYTES_MAX)",
+        );
+    }
+    if config.tls.tls_cert_file.is_some() != config.tls.tls_key_file.is_some() {
+        return refused(
+            "--tls-cert-file (REJOIN_TLS_CERT_FILE) and --tls-key-file (REJOIN_TLS_KEY_FILE) need each other",
+        );
+    }
+    if config.access.auth_audience.is_some() && config.access.auth_key_file.is_none() {
+        return refused("--auth-audience (REJOIN_AUTH_AUDIENCE) needs --auth-key-file (REJOIN_AUTH_KEY_FILE)");
+    }
+    if !config.listen.ip().is_loopback() && config.access.auth_key_file.is_none() {
+        return refused(&format!(
+            "without access tokens everybody who reaches the port may do everything, so --listen (REJOIN_LISTEN) may \
+             only be a loopback address (127.0.0.1 or [::1]): give the key of your tokens with --auth-key-file \
+             (REJOIN_AUTH_KEY_FILE) to listen on {}",
+            config.listen
+        ));
     }
     Ok(config)
 }
@@ -162,7 +229,8 @@ fn stop(error: clap::Error) -> Stop {
         && let Some(name) = flag.strip_prefix("--").and_then(|rest| rest.split_whitespace().next())
     {
         let variable = name.to_uppercase().replace('-', "_");
-        text.push_str(&format!("\nIt is set by the flag --{name} or the variable REJOIN_{variable}.\n"));
+        let ways = format!("the flag --{name}, the variable REJOIN_{variable}, or {name} in the file of --config");
+        text.push_str(&format!("\nIt is set by {ways}.\n"));
     }
     Stop { text, exit_code: 64 }
 }
@@ -177,163 +245,5 @@ fn without_store(error: &clap::Error) -> String {
             text.replace(&format!("'{value}'"), "'…'")
         }
         _ => text,
-    }
-}
-
-fn listen(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr =
-        text.parse().map_err(|_| format!("an address is IP:PORT, for example {}:8787", Ipv4Addr::LOCALHOST))?;
-    if !address.ip().is_loopback() {
-        return Err("without access tokens everybody who reaches the port may do everything, so only a loopback \
-                    address (127.0.0.1 or [::1]) is allowed; access tokens come in a later version"
-            .to_owned());
-    }
-    Ok(address)
-}
-
-fn store(text: &str) -> Result<StoreKind, String> {
-    match text {
-        "memory" => Ok(StoreKind::Memory),
-        _ => {
-            RedisTarget::parse(text).map(StoreKind::Redis).map_err(|rule| format!("a store is memory or Redis; {rule}"))
-        }
-    }
-}
-
-/// 1 to 64 letters, digits, and a few signs. No braces: they mark what a Cluster hashes.
-fn prefix(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-        return Ok(text.to_owned());
-    }
-    Err("a prefix has 1 to 64 letters, digits, or any of - _ . :".to_owned())
-}
-
-/// A time with its unit: `500ms`, `15s`, `30m`, `2h`. Never zero.
-fn time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text);
-    let scale_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("a time is a whole number and a unit: 500ms, 15s, 30m or 2h".to_owned()),
-    };
-    positive(number, scale_ms).map(Duration::from_millis)
-}
-
-/// A number of bytes: `512`, `64KiB`, `1MiB`, `2GiB`. Never zero.
-fn size<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    let (number, unit) = split(text);
-    let scale = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("a size is a whole number of bytes, or one with a unit: 64KiB, 1MiB, 2GiB".to_owned()),
-    };
-    fitting(positive(number, scale)?)
-}
-
-/// A plain number, at least 1.
-fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    match split(text) {
-        (number, "") => fitting(positive(number, 1)?),
-        _ => Err("a count is a whole number".to_owned()),
-    }
-}
-
-fn split(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
-}
-
-fn positive(number: &str, scale: u64) -> Result<u64, String> {
-    let value = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
-    match value {
-        Some(0) => Err("it must be at least 1".to_owned()),
-        Some(value) => Ok(value),
-        None => Err(format!("{number:?} is not a whole number in range")),
-    }
-}
-
-fn fitting<T: TryFrom<u64>>(value: u64) -> Result<T, String> {
-    T::try_from(value).map_err(|_| format!("{value} is too large here"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(arguments: &[&str]) -> Result<Config, Stop> {
-        Config::read(std::iter::once("rejoin").chain(arguments.iter().copied()).map(OsString::from))
-    }
-
-    #[test]
-    fn every_default_parses() {
-        let config = Config::default();
-        assert_eq!(config.listen.to_string(), "127.0.0.1:8787");
-        assert_eq!((config.record_bytes_max, config.log_bytes_max), (1 << 20, 64 << 20));
-        assert_eq!((config.keep_alive, config.job_idle), (Duration::from_secs(15), Duration::from_secs(1800)));
-        assert_eq!(config.memory_bytes_max, 1 << 30);
-    }
-
-    #[test]
-    fn a_flag_changes_its_value() {
-        let config = read(&["--listen", "[::1]:0", "--retention=90s", "--records-max", "7"]).expect("it is valid");
-        assert_eq!(config.listen.to_string(), "[::1]:0");
-        assert_eq!((config.retention, config.records_max), (Duration::from_secs(90), 7));
-    }
-
-    #[test]
-    fn a_bad_value_stops_with_64_and_names_flag_and_variable() {
-        for (flag, value, says) in [
-            ("--listen", "0.0.0.0:8787", "access tokens come in a later version"),
-            ("--listen", "localhost", "IP:PORT"),
-            ("--store", "redis", "a store is memory or Redis"),
-            ("--store", "http://:password1@host", "redis+sentinel://"),
-            ("--redis-prefix", "a{b", "1 to 64 letters"),
-            ("--retention", "5", "a unit"),
-            ("--retention", "0s", "at least 1"),
-            ("--record-bytes-max", "1MB", "64KiB"),
-            ("--record-bytes-max", "99999999999999999999", "not a whole number in range"),
-            ("--records-max", "many", "a whole number"),
-        ] {
-            let stop = read(&[flag, value]).expect_err(value);
-            assert_eq!(stop.exit_code, 64, "{value}");
-            let variable = format!("REJOIN_{}", flag[2..].to_uppercase().replace('-', "_"));
-            for part in [flag, &variable, says] {
-                assert!(stop.text.contains(part), "{value}: {part:?} is missing in {}", stop.text);
-            }
-            assert!(!stop.text.contains("password1"), "{}", stop.text);
-        }
-    }
-
-    #[test]
-    fn a_password_is_not_shown() {
-        let config = read(&["--store", "redis://:password1@host"]).expect("it is valid");
-        let shown = format!("{config:?}");
-        assert!(shown.contains("redis host:6379") && !shown.contains("password1"), "{shown}");
-    }
-
-    #[test]
-    fn limits_that_contradict_each_other_are_refused() {
-        let stop = read(&["--log-bytes-max", "1KiB"]).expect_err("a record would not fit");
-        assert!(stop.exit_code == 64 && stop.text.contains("REJOIN_RECORD_BYTES_MAX"), "{}", stop.text);
-    }
-
-    #[test]
-    fn an_unknown_flag_stops_with_64_and_help_with_0() {
-        assert_eq!(read(&["--no-such-flag"]).expect_err("unknown").exit_code, 64);
-        let help = read(&["--help"]).expect_err("help is shown");
-        assert!(help.exit_code == 0 && help.text.contains("REJOIN_KEEP_ALIVE"), "{}", help.text);
-    }
-
-    #[test]
-    fn units_are_read_exactly() {
-        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(size::<u64>("2GiB"), Ok(2 << 30));
-        assert_eq!(size::<u64>("512"), Ok(512));
-        assert!(size::<u8>("256").is_err() && count::<u32>("1k").is_err() && time("1.5s").is_err());
     }
 }

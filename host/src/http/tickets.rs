@@ -1,0 +1,42 @@
+//! Tickets for a browser's `EventSource`, which can send no header: `POST …/tickets`, then `GET …/events?ticket=`.
+//!
+//! A ticket reads one stream once, soon, on any replica, and as nobody else than the owner of the stream.
+
+use http::StatusCode;
+
+use super::answer::{self, Object};
+use super::{Problem, Request, Response, body, guard};
+use crate::app::App;
+use crate::auth::{Identity, Ticket, TicketHash};
+use crate::store::TICKETS_MAX;
+use crate::types::{StreamId, now_ms};
+
+/// `POST /v1/streams/{id}/tickets`: 201 `{"ticket","expiresAt"}`. Errors: 429 `too_many_tickets`.
+pub(super) async fn create(app: &App, stream: &StreamId, request: &mut Request) -> Result<Response, Problem> {
+    body::command(app, request).await?;
+    let identity = guard::identity(request);
+    let job = app.job(stream).await?.filter(|job| identity.sees(&job.user_id)).ok_or_else(Problem::not_found)?;
+    let ticket = Ticket::new().ok_or_else(|| {
+        let detail = "the system gives no random numbers: try again";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_randomness", detail).retry_after(1)
+    })?;
+    let ticket_max = app.config.access.ticket_max;
+    let expires_ms = now_ms().saturating_add(u64::try_from(ticket_max.as_millis()).unwrap_or(u64::MAX));
+    let TicketHash(hash) = ticket.hash();
+    if !app.store.put_ticket(stream, hash, &job.user_id, expires_ms).await? {
+        let detail =
+            format!("{TICKETS_MAX} tickets of this stream wait for their use: use one, or wait until they end");
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tickets", detail);
+        return Err(problem.with("ticketsMax", TICKETS_MAX).retry_after(ticket_max.as_secs().max(1)));
+    }
+    let mut object = Object::new();
+    object.string("ticket", ticket.reveal()).number("expiresAt", expires_ms);
+    Ok(answer::json(StatusCode::CREATED, object.end()))
+}
+
+/// Who comes with a ticket. It is used from here on, whatever becomes of the request. Errors: 401.
+pub(super) async fn redeem(app: &App, stream: &StreamId, ticket: &str) -> Result<Identity, Problem> {
+    let Some(TicketHash(hash)) = TicketHash::of(ticket) else { return Err(Problem::ticket_refused()) };
+    let subject = app.patience().ask(|| app.store.take_ticket(stream, hash)).await?;
+    subject.map(|subject| Identity::of_ticket(&subject, stream)).ok_or_else(Problem::ticket_refused)
+}
