@@ -5,9 +5,15 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --package rejoin --bin rejoin
 
-# glibc, libgcc and the certificates of the public authorities; no shell. Runs as user 65532.
-FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /src/target/release/rejoin /usr/local/bin/rejoin
+# The program, the libraries it is linked to, and the certificates of the public authorities: nothing else is in the image.
+RUN mkdir -p /image/usr/local/bin /image/etc/ssl/certs \
+ && cp target/release/rejoin /image/usr/local/bin/ \
+ && for library in $(ldd target/release/rejoin | grep -o '/[^ ]*'); do cp -L --parents "$library" /image; done \
+ && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/
+
+FROM scratch
+COPY --from=build /image /
+USER 65532:65532
 # The server refuses this without --auth-key-file: everybody who reaches the port could do everything.
 ENV REJOIN_LISTEN=0.0.0.0:8787
 EXPOSE 8787
