@@ -135,6 +135,12 @@ impl LineSplitter {
     }
 }
 
+/// Whether there is nothing in it but blanks and line breaks, as JSON knows them and the component passes them over: a form
+/// feed is neither, and refused wherever it stands.
+pub fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +239,14 @@ mod tests {
         assert_eq!(broken(BODIES[8]), (vec!["short\n".into()], Some(Broken { line: 2, why: Why::TooLong })));
         assert_eq!(broken(BODIES[9]).1, Some(Broken { line: 2, why: Why::NotUtf8 }));
         assert_eq!(broken(BODIES[3]).0, ["one\n", "two\n", "the rest has no end"]);
+    }
+
+    #[test]
+    fn blanks_are_those_of_json() {
+        assert!(is_blank("") && is_blank(" \t\r\n\n"));
+        for text in ["\u{c}\n", "\u{b}", "\u{a0}", "x"] {
+            assert!(!is_blank(text), "{text:?}");
+        }
     }
 
     #[test]

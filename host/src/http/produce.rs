@@ -14,7 +14,7 @@ use super::answer::{self, Object};
 use super::error::record_too_large;
 use super::gather::{Cut, Gather};
 use super::line::Moved;
-use super::lines::{Batch, Broken, Why};
+use super::lines::{self, Batch, Broken, Why};
 use super::negotiate::ContentType;
 use super::{Problem, Query, Request, Response, body, guard};
 use crate::app::App;
@@ -148,7 +148,7 @@ impl Upload<'_> {
         let mut gather = Gather::new(body, record_bytes_max.saturating_add(1), self.app.config.door.append_idle);
         loop {
             match gather.next().await {
-                Ok(Some(batch)) if batch.text.trim_ascii().is_empty() => {}
+                Ok(Some(batch)) if lines::is_blank(&batch.text) => {}
                 Ok(Some(batch)) => {
                     self.came(&batch);
                     self.push(Framing::Ndjson, &batch.text, |line| batch.lines_before + u64::from(line)).await?;

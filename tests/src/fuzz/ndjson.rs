@@ -1,6 +1,6 @@
 //! Append bodies: the host's line cutter, then the core's lines and fold.
 
-use rejoin::http::lines::{Broken, LineSplitter};
+use rejoin::http::lines::{Broken, LineSplitter, is_blank};
 use rejoin_core::lines::Framing;
 use rejoin_core::types::Limits;
 
@@ -73,14 +73,14 @@ fn taken(texts: &[String], limits: Limits) -> (Vec<String>, Option<String>, Opti
     let (mut before, mut stopped) = (0, None);
     for text in texts.iter() {
         // A text of blank lines is passed over at the door.
-        if text.trim_ascii().is_empty() {
+        if is_blank(text) {
             before += text.lines().count() as u64;
             continue;
         }
         let stop = match native.push(Framing::Ndjson, text) {
             Ok(pushed) => pushed.stopped.map(|stopped| (u64::from(stopped.line), stopped.reason)),
             Err(refusal) => {
-                let blank = text.lines().take_while(|line| line.trim_ascii().is_empty()).count() as u64;
+                let blank = text.lines().take_while(|line| is_blank(line)).count() as u64;
                 Some((blank + 1, refusal))
             }
         };
