@@ -1,7 +1,5 @@
 //! A live stream as a client reads it: frames in order, with a deadline on every wait.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
@@ -9,8 +7,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-/// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::PATIENCE;
 
 /// One dispatched event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

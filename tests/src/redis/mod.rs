@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::wait::PATIENCE;
+
 pub use cluster::{Cluster, slot_of};
 pub use connection::{Connection, Reply};
 pub use sentinel::Sentinel;
@@ -27,8 +29,6 @@ pub const AOF_EVERYSEC: &[&str] = &["--appendonly", "yes", "--appendfsync", "eve
 
 /// Either will do.
 const NAMES: [&str; 2] = ["redis-server", "valkey-server"];
-/// Nothing that is waited for takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A port that was free may be taken by somebody else before the server has it.
 const ATTEMPTS: usize = 5;
 const SENTINEL_FILE: &str = "sentinel.conf";
