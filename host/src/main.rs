@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use rejoin::app::{self, App};
 use rejoin::auth::issue;
 use rejoin::config::Config;
+use rejoin::engine::COMPONENT_SHA256;
 use rejoin::{descriptors, doctor, http, shutdown, trace};
 use tokio::net::TcpListener;
 
@@ -58,6 +59,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     })?;
     let figures = config.watch.metrics_listen.map(figures).transpose()?;
     let app = App::start(config).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), component_sha256 = COMPONENT_SHA256, "starts");
     println!("{}", greeting(&app, listener.local_addr()?, figures.as_ref())?);
     let figures = async {
         match figures {
@@ -95,7 +97,10 @@ fn greeting(app: &App, address: SocketAddr, figures: Option<&TcpListener>) -> an
         None => String::new(),
     };
     let scheme = if app.tls.is_some() { "https" } else { "http" };
-    let here = format!("rejoin {version} listens on {scheme}://{address}\ninspector: {scheme}://{address}/\n{metrics}");
+    let here = format!(
+        "rejoin {version} listens on {scheme}://{address}\ninspector: {scheme}://{address}/\n{metrics}\
+         component: sha256 {COMPONENT_SHA256}\n"
+    );
     if app.auth.is_some() {
         return Ok(format!("{here}Access tokens are asked for; rejoin token --help says how to make one.\n"));
     }

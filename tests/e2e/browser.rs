@@ -1,5 +1,6 @@
 //! The inspector page in a real browser: whatever is cut, the reader has the whole answer in the end.
 
+mod content;
 mod hostile;
 mod keys;
 mod streams;
@@ -75,7 +76,9 @@ async fn check_cuts(mode: &str, records_between: usize) -> Result<()> {
     let shown = browser.value(TEXT).await?;
     let stored = client.text(&stream).await?;
     ensure!(stored.len() > 100 && shown == stored, "shown {shown}, stored {stored:?}");
-    assert_eq!(client.state(&stream).await?["status"], "complete");
+    let state = client.state(&stream).await?;
+    assert_eq!(state["status"], "complete");
+    assert_eq!(browser.value("rejoin.parts()").await?, state["content"], "not the text alone");
     assert_eq!(browser.complaints, [""; 0], "the page runs without errors");
     browser.close().await?;
     server.stop().await

@@ -1,7 +1,7 @@
 //! The component in a host of its own, against the recorded answers and against the same code run natively.
 
 #[path = "../../guest/core/tests/goldens/mod.rs"]
-mod goldens;
+pub(crate) mod goldens;
 
 use anyhow::{Result, anyhow, ensure};
 use goldens::{canonical, files, member, parse, wanted, with_room};
@@ -10,7 +10,7 @@ use rejoin_core::json::{Json, Kind};
 use rejoin_tests::component::Instance;
 
 /// Classes whose recorded answer is the law; of the others (`jsquirk`) the native tests say where they deviate.
-const REQUIRED: [&str; 4] = ["realistic", "protocol", "malformed", "throws"];
+pub(crate) const REQUIRED: [&str; 4] = ["realistic", "protocol", "malformed", "throws"];
 
 /// Runs `test` for every case of every file that is there.
 fn each_case(test: impl Fn(&mut Instance, Json<'_>) -> Result<()> + Send + 'static) {

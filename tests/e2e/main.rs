@@ -9,6 +9,7 @@ mod command;
 mod component;
 mod crowd;
 mod door;
+mod embed;
 mod expiry;
 mod farewell;
 mod faults;

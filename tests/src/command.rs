@@ -19,18 +19,24 @@ use crate::wait::PATIENCE;
 /// packages that decide about features are those of the test's own build.
 pub fn program() -> Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let built = PROGRAM.get_or_init(|| build(&["--bin=rejoin"]).map_err(|error| format!("{error:#}")));
     built.as_deref().map_err(|error| anyhow!("{error}"))
 }
 
-fn build() -> Result<PathBuf> {
+/// An example of the kit for Rust, likewise.
+pub fn example(name: &str) -> Result<PathBuf> {
+    build(&["-p=rejoin-embed", "--example", name])
+}
+
+/// The one program that cargo builds when it is told so.
+fn build(what: &[&str]) -> Result<PathBuf> {
     // A test is <target>/<profile>/deps/<test>, a program <target>/<profile>/<program>.
     let this = std::env::current_exe()?;
     let folder = this.parent().context("the folder of this program")?;
     let profile = if folder.ends_with("deps") { folder.parent().context("the profile's folder")? } else { folder };
     let target = profile.parent().context("the target directory")?;
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--message-format=json", "--bin=rejoin", "-p=rejoin", "-p=rejoin-tests"]);
+    cargo.args(["build", "--quiet", "--message-format=json", "-p=rejoin", "-p=rejoin-tests"]).args(what);
     cargo.arg("--target-dir").arg(target).current_dir(crate::root());
     // ring's build script looks at it: what it is set to here would make everything above ring be compiled anew.
     cargo.env_remove("CARGO_MANIFEST_DIR");
@@ -41,10 +47,7 @@ fn build() -> Result<PathBuf> {
     ensure!(output.status.success(), "cargo build: {}", output.status);
     let messages = String::from_utf8(output.stdout)?;
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.filter(|message| message["target"]["name"] == "rejoin").find_map(|message| {
-        let path = message["executable"].as_str()?;
-        Some(PathBuf::from(path))
-    });
+    let program = messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).next_back();
     program.context("cargo named no program")
 }
 

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod command;
 pub mod component;
+pub mod files;
 pub mod fuzz;
 pub mod nginx;
 pub mod proxy;
@@ -17,6 +18,7 @@ pub mod server;
 pub mod sse;
 pub mod tls;
 pub mod token;
+pub mod trace;
 pub mod wait;
 
 use std::path::PathBuf;

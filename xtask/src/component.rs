@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 use wit_component::ComponentEncoder;
 
 use crate::source::{self, TARGET, Toolchain};
@@ -22,13 +23,20 @@ const PROFILE: &[(&str, &str)] = &[
     ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
 ];
 
-/// Which component: the one that is shipped, or the one that traps when a test asks for it.
+/// What becomes the component.
+pub(crate) const PACKAGE: &str = "rejoin-guest";
+
+/// Which component: the one that is shipped, the one that traps when a test asks for it, or what stands around it at the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// What a server runs.
     Shipped,
     /// With the feature `test-traps`: certain events make it panic.
     Traps,
+    /// What the core imports at the edge: it writes down what the core asks for.
+    EdgeCalls,
+    /// What a `wasi:http` host calls.
+    EdgeAdapter,
 }
 
 impl Variant {
@@ -37,20 +45,30 @@ impl Variant {
         match self {
             Self::Shipped => "guest",
             Self::Traps => "guest-traps",
+            // Two packages, two file names.
+            Self::EdgeCalls | Self::EdgeAdapter => "guest-edge",
         }
     }
 
     fn sibling(self) -> Self {
         match self {
             Self::Shipped => Self::Traps,
-            Self::Traps => Self::Shipped,
+            Self::Traps | Self::EdgeCalls | Self::EdgeAdapter => Self::Shipped,
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Shipped | Self::Traps => PACKAGE,
+            Self::EdgeCalls => "rejoin-edge-calls",
+            Self::EdgeAdapter => "rejoin-edge-adapter",
         }
     }
 
     fn features(self) -> &'static [&'static str] {
         match self {
-            Self::Shipped => &[],
             Self::Traps => &["--features", "test-traps"],
+            Self::Shipped | Self::EdgeCalls | Self::EdgeAdapter => &[],
         }
     }
 }
@@ -59,6 +77,15 @@ impl Variant {
 ///
 /// One build at a time: others wait. Say nothing on standard output (a build script's belongs to cargo).
 pub fn build_component(workspace: &Path, variant: Variant) -> Result<Vec<u8>> {
+    let cargo_home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => home.into(),
+        None => std::env::home_dir().context("no home directory")?.join(".cargo"),
+    };
+    build_component_with(workspace, variant, &cargo_home)
+}
+
+/// The same, with cargo's registry in `cargo_home`.
+pub fn build_component_with(workspace: &Path, variant: Variant, cargo_home: &Path) -> Result<Vec<u8>> {
     let target = workspace.join("target");
     fs::create_dir_all(&target)?;
     // Build scripts run side by side; both would install packages, and the second copies what the first compiled.
@@ -71,9 +98,10 @@ pub fn build_component(workspace: &Path, variant: Variant) -> Result<Vec<u8>> {
     let toolchain = source::find(workspace)?;
     let own_target = target.join(variant.folder());
     seed::seed(&own_target, &target.join(variant.sibling().folder()))?;
-    compile(workspace, variant, &toolchain, &own_target)?;
+    compile(workspace, variant, &toolchain, &own_target, cargo_home)?;
 
-    let module = own_target.join(TARGET).join("release/rejoin_guest.wasm");
+    let module = format!("release/{}.wasm", variant.package().replace('-', "_"));
+    let module = own_target.join(TARGET).join(module);
     let module = fs::read(&module).with_context(|| format!("cargo left no {}", module.display()))?;
     encode(&module)
 }
@@ -85,6 +113,11 @@ pub fn workspace() -> Result<PathBuf> {
     Ok(workspace.to_owned())
 }
 
+/// The SHA-256 of `bytes` in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
@@ -92,18 +125,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn compile(workspace: &Path, variant: Variant, toolchain: &Toolchain, target: &Path) -> Result<()> {
+fn compile(workspace: &Path, variant: Variant, toolchain: &Toolchain, target: &Path, cargo_home: &Path) -> Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     environment::scrub(&mut cargo);
     cargo
         .current_dir(workspace)
-        .args(["rustc", "--package", "rejoin-guest", "--lib", "--crate-type", "cdylib"])
+        .args(["rustc", "--package", variant.package(), "--lib", "--crate-type", "cdylib"])
         .args(["--release", "--target", TARGET])
         .args(variant.features())
         .arg("--target-dir")
         .arg(target)
         .envs(PROFILE.iter().copied())
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, toolchain)?)
+        .env("CARGO_HOME", cargo_home)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace, toolchain, cargo_home))
         .stdout(std::io::stderr());
     toolchain.apply(&mut cargo);
     let status = cargo.status().context("cannot run cargo")?;
@@ -121,22 +155,18 @@ const SIMD: &str = "-Ctarget-feature=+simd128";
 
 /// Compiler flags: as cargo wants them, one separator apart. They take this machine's paths out of panic messages, so that the bytes
 /// are the same everywhere.
-fn flags(workspace: &Path, toolchain: &Toolchain) -> Result<OsString> {
-    let cargo_home = match std::env::var_os("CARGO_HOME") {
-        Some(home) => home.into(),
-        None => std::env::home_dir().context("no home directory")?.join(".cargo"),
-    };
+fn flags(workspace: &Path, toolchain: &Toolchain, cargo_home: &Path) -> OsString {
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
     let mut flags = OsString::from(INLINE_LESS);
     flags.push("\u{1f}");
     flags.push(SIMD);
-    for (from, to) in [(workspace, "/rejoin"), (&cargo_home, "/cargo"), (&library, "/rust")] {
+    for (from, to) in [(workspace, "/rejoin"), (cargo_home, "/cargo"), (&library, "/rust")] {
         flags.push("\u{1f}--remap-path-prefix=");
         flags.push(from);
         flags.push("=");
         flags.push(to);
     }
-    Ok(flags)
+    flags
 }
 
 fn encode(module: &[u8]) -> Result<Vec<u8>> {

@@ -1,4 +1,4 @@
-//! `cargo xtask serve | test | component | fold | bench | fuzz | deny`: finds or installs what is missing, then does the thing.
+//! `cargo xtask serve | test | component | edge | fold | bench | fuzz | deny`: finds or installs what is missing, then does the thing.
 
 #![forbid(unsafe_code)]
 
@@ -13,9 +13,10 @@ Usage: cargo xtask <command>
 
   serve [arguments…]     build the server and run it with these arguments (127.0.0.1:8787 unless told otherwise)
   test [filter…]         install what the tests need, build everything, run all tests or those whose names contain a filter
-  component              write the component to target/rejoin.wasm, print its size and SHA-256
+  component              write the component to target/rejoin.wasm, its SHA-256 and its bill of materials beside it
+  edge                   write the component for `wasi:http` hosts, the core in it, to target/rejoin-edge.wasm; print its size and SHA-256
   fold [--component]     fold events from standard input into content on standard output, natively or in the component
-  bench [name…]          run the benchmarks, or those named
+  bench [name…]          run the benchmarks, or those named; `embed`: the component in every host it is shown in
   fuzz [target] [--seconds N]
                          search for bytes that break a law, in one target or in all, for 600 seconds each unless told
   deny                   check licences, duplicates and sources of every dependency, and advisories where there is a network
@@ -26,6 +27,7 @@ enum Command {
     Serve(Vec<String>),
     Test(Vec<String>),
     Component,
+    Edge,
     Fold(Vec<String>),
     Bench(Vec<String>),
     Fuzz(Vec<String>),
@@ -57,6 +59,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Command> {
         "serve" => Some(Command::Serve(rest)),
         "test" => Some(Command::Test(rest)),
         "component" if rest.is_empty() => Some(Command::Component),
+        "edge" if rest.is_empty() => Some(Command::Edge),
         "fold" => Some(Command::Fold(rest)),
         "bench" => Some(Command::Bench(rest)),
         "fuzz" => Some(Command::Fuzz(rest)),
@@ -70,8 +73,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(arguments) => commands::serve(&arguments),
         Command::Test(filters) => commands::test(&filters),
         Command::Component => commands::component(),
+        Command::Edge => commands::edge(),
         Command::Fold(arguments) => commands::tool("fold", &arguments),
-        Command::Bench(names) => commands::tool("bench", &names),
+        Command::Bench(names) => commands::bench(&names),
         Command::Fuzz(arguments) => commands::fuzz(&arguments),
         Command::Deny => commands::deny(),
     }
@@ -96,6 +100,7 @@ mod tests {
     fn a_command_without_arguments_is_a_whole_command() {
         assert_eq!(parsed("test"), Some(Command::Test(Vec::new())));
         assert_eq!(parsed("component"), Some(Command::Component));
+        assert_eq!(parsed("edge"), Some(Command::Edge));
     }
 
     #[test]

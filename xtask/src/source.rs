@@ -75,6 +75,24 @@ impl Toolchain {
     }
 }
 
+/// The standard library that goes into the component.
+pub(crate) struct StandardLibrary {
+    /// Its compiler's version.
+    pub(crate) version: String,
+    /// Its sources and the compiler that takes them, where it is built along with the component.
+    pub(crate) built: Option<(PathBuf, PathBuf)>,
+}
+
+/// Which standard library that is.
+pub(crate) fn standard_library(workspace: &Path) -> Result<StandardLibrary> {
+    let Toolchain { rustc, sysroot, .. } = find(workspace)?;
+    let asked = rustc.clone().unwrap_or_else(|| "rustc".into());
+    let said = ask(workspace, &asked.to_string_lossy(), &["--version", "--verbose"])?;
+    let release = said.lines().find_map(|line| line.strip_prefix("release: ")).context("rustc says no release")?;
+    let built = rustc.map(|rustc| (sysroot.join("lib/rustlib/src/rust/library"), rustc));
+    Ok(StandardLibrary { version: release.to_owned(), built })
+}
+
 /// Finds the wasm target, or installs it where that is allowed, and says in one line which way it went.
 pub fn find(workspace: &Path) -> Result<Toolchain> {
     let mut machine = Machine::look(workspace);

@@ -262,7 +262,7 @@ fn nested_end(bytes: &[u8], start: usize) -> usize {
 
 /// Whether a string literal (without quotes) spells `text`, whatever escapes it uses.
 pub fn literal_is(literal: &str, text: &str) -> bool {
-    literal == text || (literal.contains('\\') && *decode(literal) == *text.as_bytes())
+    if literal.contains('\\') { *decode(literal) == *text.as_bytes() } else { literal == text }
 }
 
 /// Decodes a valid string literal (without quotes) to WTF-8; surrogate pairs join, lone halves stay.
@@ -383,6 +383,12 @@ mod tests {
     }
 
     #[test]
+    fn an_escape_is_what_it_means_and_never_how_it_is_spelt() {
+        assert!(literal_is(r"a\n", "a\n") && literal_is(r"a\\n", r"a\n"));
+        assert!(!literal_is(r"a\n", r"a\n"));
+    }
+
+    #[test]
     fn what_is_not_json_is_refused() {
         for bad in ["", "{", "{\"a\":}", "[1,]", "01", "nul", "\"\u{1}\"", "{} {}", "\"\\x\"", "\u{feff}{}"] {
             assert!(Json::parse(bad).is_err(), "{bad:?}");
@@ -397,6 +403,8 @@ mod tests {
             let json = Json::parse(&out).expect("escaped text is JSON");
             let decoded = json.string();
             prop_assert_eq!(decoded.as_deref(), Some(text.as_str()));
+            prop_assert!(json.is_string(&text));
+            prop_assert_eq!(json.is_string(json.literal().unwrap_or_default()), !out.contains('\\'));
             prop_assert_eq!(serde_json::from_str::<String>(&out).expect("valid"), text);
         }
     }

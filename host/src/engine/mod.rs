@@ -22,7 +22,7 @@ use crate::types::{Cursor, Job};
 
 pub use bindings::rejoin::streams::types::Refusal;
 pub use registry::{Sessions, SessionsConfig};
-pub use runtime::{Runtime, RuntimeConfig};
+pub use runtime::{COMPONENT_SHA256, Runtime, RuntimeConfig};
 pub use translator::{Dialect, TRANSLATORS_MAX, Translated, Translator};
 
 /// How the text of a push is cut into records.

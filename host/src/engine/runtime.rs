@@ -17,6 +17,9 @@ use crate::metrics::EngineMeter;
 /// The component that this host was built with, compiled ahead of time.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rejoin.cwasm"));
 
+/// The SHA-256 of that component as WebAssembly, in hexadecimal digits: of `target/rejoin.wasm` from the same sources.
+pub const COMPONENT_SHA256: &str = env!("COMPONENT_SHA256");
+
 /// How often a running call is looked at; a call may last up to one tick longer than allowed.
 const TICK: Duration = Duration::from_millis(50);
 

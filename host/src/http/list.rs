@@ -7,6 +7,7 @@ use super::query::invalid;
 use super::{Problem, Query, Response};
 use crate::app::App;
 use crate::auth::Identity;
+use crate::engine::COMPONENT_SHA256;
 use crate::store;
 use crate::types::{Job, Status, StreamId};
 
@@ -119,10 +120,13 @@ pub(super) async fn stats(app: &App, identity: &Identity) -> Result<Response, Pr
     Ok(answer::json(StatusCode::OK, object.end()))
 }
 
-/// `GET /healthz`: this process answers.
+/// `GET /healthz`: this process answers, and says what it is.
 pub(super) fn health() -> Response {
     let mut object = Object::new();
-    object.string("status", "ok").string("version", env!("CARGO_PKG_VERSION"));
+    object
+        .string("status", "ok")
+        .string("version", env!("CARGO_PKG_VERSION"))
+        .string("componentSha256", COMPONENT_SHA256);
     answer::json(StatusCode::OK, object.end())
 }
 

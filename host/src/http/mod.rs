@@ -9,7 +9,7 @@
 //! | `rate`, `held` | how often, and how many at a time |
 //! | `line` | what the log says of a request |
 //! | [`error`] | the one place where errors become statuses |
-//! | [`answer`], `body` | JSON out, JSON in |
+//! | [`answer`], `json`, `body` | JSON out, JSON in |
 //! | [`produce`], `gather`, [`lines`] | the append body, open for as long as the answer takes |
 //! | [`subscribe`], [`signals`] | the live stream, and what producers must hear |
 //! | `openapi`, `etag` | the API document; who has it already |
@@ -27,6 +27,7 @@ mod guard;
 mod held;
 pub mod inspector;
 pub mod jobs;
+mod json;
 mod line;
 pub mod lines;
 pub mod list;

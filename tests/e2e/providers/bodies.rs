@@ -131,50 +131,9 @@ pub(super) fn stored(state: &Value) -> Result<Seen> {
     Ok(seen)
 }
 
-const CHAT: &str = r#"
-{"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":null,"reasoning_content":"Hm, "}}]}
-{"id":"c1","choices":[{"index":0,"delta":{"reasoning_content":"well"}}]}
-{"id":"c1","choices":[{"index":0,"delta":{"content":"Žluť"}}]}
-{"id":"c1","choices":[{"index":0,"delta":{"content":"oučký 🦀\n"}}]}
-{"id":"c1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"t1","type":"function","function":{"name":"weather","arguments":""}}]}}]}
-{"id":"c1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"city\":"}}]}}]}
-{"id":"c1","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"Zürich\"}"}}]}}]}
-{"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":9}}"#;
-
-const RESPONSES: &str = r#"
-{"type":"response.created","response":{"id":"r1","status":"in_progress","output":[]}}
-{"type":"response.output_item.added","output_index":0,"item":{"id":"rs1","type":"reasoning","summary":[]}}
-{"type":"response.reasoning_summary_text.delta","item_id":"rs1","output_index":0,"summary_index":0,"delta":"Hm, "}
-{"type":"response.reasoning_summary_text.delta","item_id":"rs1","output_index":0,"summary_index":0,"delta":"well"}
-{"type":"response.output_item.done","output_index":0,"item":{"id":"rs1","type":"reasoning","summary":[]}}
-{"type":"response.output_item.added","output_index":1,"item":{"id":"m1","type":"message","role":"assistant","content":[]}}
-{"type":"response.output_text.delta","item_id":"m1","output_index":1,"content_index":0,"delta":"Žluť"}
-{"type":"response.output_text.delta","item_id":"m1","output_index":1,"content_index":0,"delta":"oučký 🦀\n"}
-{"type":"response.output_item.done","output_index":1,"item":{"id":"m1","type":"message","role":"assistant","content":[{"type":"output_text","text":"Žluťoučký 🦀\n"}]}}
-{"type":"response.output_item.added","output_index":2,"item":{"id":"f1","type":"function_call","call_id":"t1","name":"weather","arguments":""}}
-{"type":"response.function_call_arguments.delta","item_id":"f1","output_index":2,"delta":"{\"city\":"}
-{"type":"response.function_call_arguments.delta","item_id":"f1","output_index":2,"delta":"\"Zürich\"}"}
-{"type":"response.function_call_arguments.done","item_id":"f1","output_index":2,"arguments":"{\"city\":\"Zürich\"}"}
-{"type":"response.output_item.done","output_index":2,"item":{"id":"f1","type":"function_call","call_id":"t1","name":"weather","arguments":"{\"city\":\"Zürich\"}"}}
-{"type":"response.completed","response":{"id":"r1","status":"completed","usage":{"input_tokens":3,"output_tokens":9}}}"#;
-
-const MESSAGES: &str = r#"
-{"type":"message_start","message":{"id":"m1","type":"message","role":"assistant","content":[],"usage":{"input_tokens":3,"output_tokens":1}}}
-{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}
-{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Hm, "}}
-{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"well"}}
-{"type":"content_block_stop","index":0}
-{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}
-{"type":"ping"}
-{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Žluť"}}
-{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"oučký 🦀\n"}}
-{"type":"content_block_stop","index":1}
-{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"t1","name":"weather","input":{}}}
-{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"city\":"}}
-{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"\"Zürich\"}"}}
-{"type":"content_block_stop","index":2}
-{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":9}}
-{"type":"message_stop"}"#;
+const CHAT: &str = include_str!("../../cases/providers/openai-chat.jsonl");
+const RESPONSES: &str = include_str!("../../cases/providers/openai-responses.jsonl");
+const MESSAGES: &str = include_str!("../../cases/providers/anthropic-messages.jsonl");
 
 /// One small body of every dialect; all of them say the same.
 pub(super) fn own() -> Result<[Body; 3]> {

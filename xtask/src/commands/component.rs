@@ -3,17 +3,18 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use sha2::{Digest, Sha256};
-use xtask::{Variant, build_component, workspace, write_atomically};
+use xtask::{Variant, bill_of_materials, build_component, sha256, workspace, write_atomically};
 
-const WRITTEN: &str = "target/rejoin.wasm";
-
-/// Writes the shipped component to `target/rejoin.wasm` and prints a line: size, SHA-256, path.
+/// Writes the shipped component to `target/rejoin.wasm`, beside it `rejoin.wasm.sha256` (for `sha256sum -c`) and
+/// `rejoin.wasm.cdx.json` (what is in it, CycloneDX), and prints a line: size, SHA-256, path.
 pub(crate) fn component() -> Result<ExitCode> {
     let workspace = workspace()?;
     let bytes = build_component(&workspace, Variant::Shipped)?;
-    write_atomically(&workspace.join(WRITTEN), &bytes)?;
-    let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("{} bytes  sha256 {sum}  {WRITTEN}", bytes.len());
+    let (sum, bill) = (sha256(&bytes), bill_of_materials(&workspace, &bytes)?);
+    let target = workspace.join("target");
+    write_atomically(&target.join("rejoin.wasm"), &bytes)?;
+    write_atomically(&target.join("rejoin.wasm.sha256"), format!("{sum}  rejoin.wasm\n").as_bytes())?;
+    write_atomically(&target.join("rejoin.wasm.cdx.json"), bill.as_bytes())?;
+    println!("{} bytes  sha256 {sum}  target/rejoin.wasm", bytes.len());
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 mod component;
 mod deny;
+mod edge;
 mod fuzz;
 mod serve;
 mod test;
@@ -13,10 +14,11 @@ use anyhow::{Context, Result};
 
 pub(crate) use component::component;
 pub(crate) use deny::deny;
+pub(crate) use edge::edge;
 pub(crate) use fuzz::{as_compiler, fuzz};
 pub(crate) use serve::serve;
 pub(crate) use test::test;
-pub(crate) use tool::tool;
+pub(crate) use tool::{bench, tool};
 
 /// cargo in this workspace: the one that started us, so that a toolchain named on its command line stays.
 fn cargo() -> Result<Command> {

@@ -1,16 +1,18 @@
-//! `cargo xtask bench [core] [fold] [ingest] [fan-out] [catch-up] [redis] [start] [garbage] [idle]`: figures, not tests. Compared things run in one go, in turn,
+//! `cargo xtask bench [core] [fold] [ingest] [fan-out] [catch-up] [redis] [start] [garbage] [idle] [embed]`: figures, not tests. Compared things run in one go, in turn,
 //! and medians and ratios are printed: a shared machine's single times mean little.
 
 #![forbid(unsafe_code)]
 
 mod core;
 mod door;
+mod embed;
 mod redis;
 mod server;
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 9] = ["core", "fold", "ingest", "fan-out", "catch-up", "redis", "start", "garbage", "idle"];
+const NAMES: [&str; 10] =
+    ["core", "fold", "ingest", "fan-out", "catch-up", "redis", "start", "garbage", "idle", "embed"];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +50,10 @@ fn main() -> Result<()> {
     // Ten minutes: only when it is asked for.
     if asked.iter().any(|asked| asked == "idle") {
         door::idle()?;
+    }
+    // Installs what its hosts need: only when it is asked for.
+    if asked.iter().any(|asked| asked == "embed") {
+        embed::run()?;
     }
     Ok(())
 }

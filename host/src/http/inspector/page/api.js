@@ -22,7 +22,7 @@ export class Refused extends Error {
 export async function ask(path, { headers, ...init } = {}) {
   const bearer = token.value && { Authorization: `Bearer ${token.value}` };
   try {
-    return await fetch(path, { ...init, cache: 'no-store', headers: { ...headers, ...bearer } });
+    return await fetch(path, { cache: 'no-store', ...init, headers: { ...headers, ...bearer } });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Refused(0, 'The server does not answer.');
@@ -58,12 +58,19 @@ export async function refusal(response) {
 /** Yields the frames of an SSE body: `{ event, id, data, retry }`. A frame that was cut in the middle is never yielded. */
 export async function* frames(body) {
   const reader = body.getReader(), decoder = new TextDecoder();
-  let rest = '', frame = { data: [] };
+  let rest = '', isHalf = false, frame = { data: [] }; // a last \r may be half of \r\n
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    const lines = (rest + decoder.decode(value, { stream: true })).split(/\r\n|\n|\r(?!$)/); // a last \r may be half of \r\n
+    const text = decoder.decode(value, { stream: true });
+    // A long line comes in many chunks, and is looked at once: `rest` itself is not touched until its end is there.
+    if (!isHalf && !/[\r\n]/.test(text)) {
+      rest += text;
+      continue;
+    }
+    const lines = (rest + text).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();
+    isHalf = rest.endsWith('\r');
     for (const line of lines) {
       const [, field, content] = /^([^:]*):? ?(.*)$/s.exec(line); // a comment has an empty field name
       if (field === 'data') frame.data.push(content);

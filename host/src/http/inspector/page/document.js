@@ -1,15 +1,12 @@
 /** The API document as a page. */
 
-import { $ } from './dom.js';
+import { $, el } from './dom.js';
 
 const [version, about, operations, filter] = ['version', 'about', 'operations', 'filter'].map($);
 const METHODS = ["get", "head", "post", "put", "patch", "delete"];
 
-function element(name, ...children) {
-  const made = document.createElement(name);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
+/** Without a class, and without what is not there. */
+const element = (name, ...children) => el(name, '', ...children.filter((child) => child != null));
 
 /** Text with `code` in it. */
 function prose(text) {

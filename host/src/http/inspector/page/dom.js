@@ -18,20 +18,29 @@ export function pill(node, value, text = value, key = 'state') {
   if (node.dataset[key] !== value) node.dataset[key] = value;
 }
 
+const WORD_MAX = 1000;
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
 /** One line in which control and direction characters can be seen, and do nothing. */
 export const visible = (text) => text.replace(INVISIBLE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
-/** JSON in one line with air in it; what is no JSON stays as it is. */
-export function json(value) {
-  try {
-    return JSON.stringify(typeof value === 'string' ? JSON.parse(value) : value, null, 1)?.replace(/\n\s*/g, ' ') ?? '';
-  } catch { return value; }
+/** The JSON of a value. The stack of a browser is not as deep as a producer's JSON may be. */
+export function jsonOf(value, indent) {
+  try { return JSON.stringify(value, null, indent) ?? ''; } catch { return '"nested too deep to be shown"'; }
 }
 
+/** JSON in one line with air in it; what is no JSON stays as it is. */
+export function json(value) {
+  let parsed = value;
+  if (typeof value === 'string') try { parsed = JSON.parse(value); } catch { return value; }
+  return jsonOf(parsed, 1).replace(/\n\s*/g, ' ');
+}
+
+/** What stands where a name should, whatever it is: a producer's object need not have a text. */
+export const word = (value) => (typeof value === 'string' ? value : json(value)).slice(0, WORD_MAX);
+
 /** JSON as people read it, control characters made visible. */
-export const pretty = (value) => JSON.stringify(value, null, 2)?.split('\n').map(visible).join('\n') ?? '';
+export const pretty = (value) => jsonOf(value, 2).split('\n').map(visible).join('\n');
 
 export const count = (n) => n.toLocaleString('en');
 /** A number and what it counts. */

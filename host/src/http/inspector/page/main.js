@@ -4,7 +4,7 @@ import { $, count, duration, facts, put, sleep } from './dom.js';
 import { call, isToken, post, token } from './api.js';
 import { wireActions } from './actions.js';
 import { Chart } from './charts.js';
-import { textOf } from './fold.js';
+import { textOf } from './content.js';
 import { Panels } from './panels.js';
 import { Stream } from './stream.js';
 import { Streams } from './streams.js';
@@ -151,7 +151,8 @@ const example = ([route, body]) =>
 put($('example'), [['', { userId: 'me' }], ['/events', hello], ['/complete', {}]].map(example).join('\n\n'));
 // For tests, and for the console.
 window.rejoin = {
-  text: () => textOf(stream.reader?.fold.slots ?? []),
+  parts: () => stream.reader?.content.look() ?? [],
+  text: () => textOf(rejoin.parts()),
   get records() { return (stream.reader?.rows ?? []).filter(({ mark }) => !mark); },
   get cursor() { return stream.reader?.cursor ?? ''; },
 };

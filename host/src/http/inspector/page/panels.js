@@ -1,6 +1,6 @@
 /** What there is to know about a stream beside its records: subscribers, run steps, the job. */
 
-import { $, clock, count, duration, el, facts, many, pretty, put, visible } from './dom.js';
+import { $, clock, count, duration, el, facts, jsonOf, many, pretty, put, visible, word } from './dom.js';
 import { call, streamPath } from './api.js';
 import { VirtualList } from './list.js';
 
@@ -99,7 +99,7 @@ export class Panels {
   async #runSteps(id) {
     const state = await call(`${streamPath(id)}/resume`).catch((error) => ({ runSteps: [], error }));
     if (id !== this.#id) return;
-    const steps = (state.runSteps ?? []).slice(0, STEPS_MAX), text = JSON.stringify(steps);
+    const steps = (state.runSteps ?? []).slice(0, STEPS_MAX), text = jsonOf(steps);
     put($('steps-note'), state.error ? state.error.message
       : `${many(state.runSteps?.length ?? 0, 'run step')}, as of ${state.cursor}${steps.length < state.runSteps?.length ? `; the first ${STEPS_MAX}` : ''}`);
     if (text === this.#steps) return;
@@ -112,9 +112,9 @@ export class Panels {
 const row = () => el('div', 'reader', el('span'), el('span', 'cursor'), el('b'), el('i'), el('small'));
 
 function stepRow(step, open) {
-  const id = String(step.id), type = String(step.stepDetails?.type ?? step.type ?? 'step');
+  const id = word(step?.id), type = word(step?.stepDetails?.type ?? step?.type ?? 'step');
   // Only tool calls are told to be done; a message just ends.
-  const state = step.result ? 'done' : type === 'tool_calls' ? 'running' : '', mark = el('span', 'pill', state);
+  const state = step?.result ? 'done' : type === 'tool_calls' ? 'running' : '', mark = el('span', 'pill', state);
   mark.dataset.state = state;
   const node = el('details', 'step', el('summary', '', el('b', '', visible(id)), el('span', 'soft', visible(type)), mark));
   node.append(el('pre', '', pretty(step).slice(0, STEP_SHOWN_MAX)));

@@ -84,7 +84,7 @@ export class Stream {
       pill($('status'), job.status, words(job.status));
       put($('owner'), `user ${visible(job.userId)}, generation ${job.generation}`);
     }
-    paintAnswer(reader.fold, reader.question);
+    paintAnswer(reader.content, reader.question);
     this.timeline.draw();
   }
 }

@@ -1,6 +1,6 @@
 /** The records of the selected stream, in the order in which they came. */
 
-import { $, bytes, clock, count, el, pretty, put, visible } from './dom.js';
+import { $, bytes, clock, count, el, jsonOf, pretty, put, visible } from './dom.js';
 import { VirtualList } from './list.js';
 
 const SHOWN_MAX = 64 * 1024, GIST = 200;
@@ -111,5 +111,5 @@ function paint(node, item) {
 function essence(data) {
   if (data.length > 4096) return data;
   const record = JSON.parse(data), delta = record.data?.delta, [entry] = [delta?.content ?? delta?.tool_calls].flat();
-  return JSON.stringify(entry?.text ?? entry?.think ?? entry?.args ?? record.data ?? record);
+  return jsonOf(entry?.text ?? entry?.think ?? entry?.args ?? record.data ?? record);
 }

@@ -1,12 +1,15 @@
 //! `cargo xtask test`
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use xtask::{packages, workspace, write_atomically};
+use anyhow::{Context, Result};
+use xtask::{Variant, build_component, packages, workspace, write_atomically};
 
 use super::{cargo, hand_over_to};
+
+mod edge;
+mod node;
+mod python;
 
 /// A program that the tests start, and the Debian package that brings it.
 struct Needed {
@@ -26,9 +29,21 @@ const NEEDED: &[Needed] = &[
 
 /// Every test of the workspace, or those whose names contain one of `filters`. The last lines are cargo's own.
 pub(crate) fn test(filters: &[String]) -> Result<ExitCode> {
-    install_what_is_missing()?;
-    install_schemathesis(&workspace()?)?;
+    install_hosts()?;
     hand_over_to(cargo()?.args(["test", "--workspace", "--"]).args(filters))
+}
+
+/// Everything that runs the component besides this workspace: programs, kits in other languages, the component as a file.
+pub(crate) fn install_hosts() -> Result<()> {
+    install_what_is_missing()?;
+    let workspace = workspace()?;
+    // Hosts in other languages read the component from a file, as their users would.
+    for (variant, file) in [(Variant::Shipped, "rejoin.wasm"), (Variant::Traps, "rejoin-traps.wasm")] {
+        write_atomically(&workspace.join("target").join(file), &build_component(&workspace, variant)?)?;
+    }
+    python::install(&workspace)?;
+    node::install(&workspace)?;
+    edge::install(&workspace)
 }
 
 fn install_what_is_missing() -> Result<()> {
@@ -38,34 +53,6 @@ fn install_what_is_missing() -> Result<()> {
     }
     packages::install(&missing).context("the tests start these programs")?;
     Ok(())
-}
-
-/// What the test of the API document starts: a Python of its own with the packages of `tests/e2e/openapi/requirements.txt`.
-fn install_schemathesis(workspace: &Path) -> Result<()> {
-    let folder = workspace.join("target/tools/schemathesis");
-    let wanted = workspace.join("tests/e2e/openapi/requirements.txt");
-    let (installed, list) = (folder.join("requirements.txt"), std::fs::read(&wanted)?);
-    if std::fs::read(&installed).is_ok_and(|installed| installed == list) {
-        return Ok(());
-    }
-    eprintln!("installing schemathesis to target/tools");
-    let make = || {
-        let made =
-            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).stdout(std::io::stderr()).status();
-        made.is_ok_and(|status| status.success())
-    };
-    if !make() {
-        packages::install(&["python3-venv"]).context("the test of the API document wants a Python")?;
-        if !make() {
-            bail!("python3 -m venv fails: see above");
-        }
-    }
-    let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"]).arg(&wanted);
-    if !pip.stdout(std::io::stderr()).status().context("cannot run pip")?.success() {
-        bail!("pip cannot install {}", wanted.display());
-    }
-    write_atomically(&installed, &list)
 }
 
 fn missing(needed: &[Needed], present: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {

@@ -1,0 +1,76 @@
+import type { Translator as WitTranslator } from "../generated/interfaces/rejoin-streams-translate.js";
+import { type Instance, refusing, statelessInstance } from "./component.js";
+import { Refused } from "./types.js";
+
+/** Whose body it is: `events` are server-sent events whose data are records already. */
+export type Dialect = "events" | "openai-chat" | "openai-responses" | "anthropic-messages";
+
+const DIALECTS: readonly string[] = ["events", "openai-chat", "openai-responses", "anthropic-messages"];
+
+/** What a piece of the body gave. */
+export interface Translated {
+  /** Records, one JSON object a line. Empty: none. */
+  records: string;
+  /** Line of the body (from 1) that could not be read, and why: nothing from there on was taken, the translator is done. */
+  bad?: { line: number; reason: string };
+}
+
+/** From a model provider's response body, taken as it is, to records. One for each body. */
+export class Translator {
+  #instance: Instance = statelessInstance();
+  #translator: WitTranslator;
+
+  constructor(dialect: Dialect) {
+    if (!DIALECTS.includes(dialect)) throw new Refused("invalid", `a dialect is one of ${DIALECTS.join(", ")}`);
+    this.#translator = refusing(this.#instance, () => new this.#instance.exports.translate.Translator(dialect));
+  }
+
+  /** Takes whole lines. Run steps get an `index` of at least `indexAtLeast`, so that bodies of one answer keep apart. */
+  push(lines: string, indexAtLeast = 0): Translated {
+    return translated(refusing(this.#instance, () => this.#translator.push(lines, BigInt(indexAtLeast))));
+  }
+
+  /** The body has ended. */
+  finish(indexAtLeast = 0): Translated {
+    return translated(refusing(this.#instance, () => this.#translator.finish(BigInt(indexAtLeast))));
+  }
+
+  /** Gives its memory back. */
+  close(): void {
+    if (!this.#instance.dead) (this.#translator as Partial<Disposable>)[Symbol.dispose]?.();
+  }
+}
+
+function translated({ records, bad }: { records: string; bad?: { line: bigint; reason: string } | undefined }): Translated {
+  return { records, ...(bad && { bad: { line: Number(bad.line), reason: bad.reason } }) };
+}
+
+/** Characters of one line of a provider's body. */
+const LINE_MAX = 8 * 1024 * 1024;
+
+/**
+ * The whole lines that each piece of a body completes, the last one with or without a line break; never none.
+ *
+ * Errors: `invalid` for what is not UTF-8, or a line that has no end.
+ */
+export async function* wholeLines(body: AsyncIterable<Uint8Array | string>): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let rest = "";
+  for await (const piece of body) {
+    rest += typeof piece === "string" ? piece : decode(decoder, piece);
+    const end = rest.lastIndexOf("\n") + 1;
+    if (end > 0) yield rest.slice(0, end);
+    rest = rest.slice(end);
+    if (rest.length > LINE_MAX) throw new Refused("invalid", `a line of a provider's body has at most ${LINE_MAX} characters`);
+  }
+  rest += decode(decoder, undefined);
+  if (rest !== "") yield rest;
+}
+
+function decode(decoder: TextDecoder, piece: Uint8Array | undefined): string {
+  try {
+    return piece ? decoder.decode(piece, { stream: true }) : decoder.decode();
+  } catch (error) {
+    throw new Refused("invalid", "the body is not UTF-8");
+  }
+}

@@ -1,0 +1,161 @@
+// A Node replica and a Rust replica serve the same streams over one Redis, and each is killed once.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { answer, follow } from "./support/index.mjs";
+import { freePort, startRedis } from "./support/redis.mjs";
+
+const STREAMS = 10;
+const RECORDS = 100;
+const program = process.env.REJOIN_PROGRAM ?? fileURLToPath(new URL("../../../../target/debug/rejoin", import.meta.url));
+
+let redis;
+const hosts = [];
+
+/** A process that can be killed and started again on its port. */
+async function host(start) {
+  const port = await freePort();
+  const it = { url: `http://127.0.0.1:${port}`, child: undefined };
+  it.start = async () => {
+    it.child = start(port);
+    it.child.on("error", (error) => {
+      throw new Error(`${error.message}: build the Rust host first, or name it in REJOIN_PROGRAM`);
+    });
+    await once(createInterface(it.child.stdout), "line");
+  };
+  it.kill = async () => {
+    it.child.kill("SIGKILL");
+    await once(it.child, "exit");
+  };
+  hosts.push(it);
+  await it.start();
+  return it;
+}
+
+before(async () => {
+  redis = await startRedis();
+  const quiet = { stdio: ["ignore", "pipe", "ignore"] };
+  await host((port) => spawn(program, ["--listen", `127.0.0.1:${port}`, "--store", redis.url, "--sessions-max", "512"], quiet));
+  const replica = fileURLToPath(new URL("support/replica.mjs", import.meta.url));
+  await host((port) => spawn(process.execPath, [replica, redis.url, String(port)], quiet));
+});
+
+after(async () => {
+  over.abort(new Error("the test is over"));
+  for (const it of hosts) it.child?.kill("SIGKILL");
+  await redis?.stop();
+});
+
+/** Ends what would otherwise wait for ever when a test has failed. */
+const over = new AbortController();
+
+const pause = (ms) => setTimeout(ms, undefined, { signal: over.signal });
+
+/** Repeats a request, on the other host each time, until one answers it: its headers make that harmless. */
+async function post(turn, path, text, headers) {
+  const end = Date.now() + 30_000;
+  for (let at = turn; ; at += 1) {
+    try {
+      const response = await fetch(`${hosts[at % 2].url}/v1/streams/${path}`, {
+        method: "POST",
+        body: text,
+        headers: { "content-type": path.endsWith("/events") ? "application/x-ndjson" : "application/json", ...headers },
+        signal: AbortSignal.timeout(10_000),
+      });
+      const body = await response.json();
+      if (response.ok) return body;
+      if (response.status < 500) throw Object.assign(new Error(`${path}: ${response.status} ${JSON.stringify(body)}`), { final: true });
+    } catch (error) {
+      if (error.final || Date.now() > end) throw error;
+    }
+    await pause(50);
+  }
+}
+
+/** Reads to the end and hops to another host at random; every record once, in order. */
+async function read(stream, turn) {
+  const [got, ids] = [[], []];
+  for (let at = turn; ; at += 1) {
+    const stop = new AbortController();
+    const hop = globalThis.setTimeout(() => stop.abort(), 50 + Math.random() * 500);
+    try {
+      for await (const frame of follow(`${hosts[at % 2].url}/v1/streams/${stream}/events`, ids.at(-1), stop.signal)) {
+        got.push(frame.data);
+        ids.push(frame.id);
+        if (JSON.parse(frame.data).final) return { got, ids };
+      }
+    } catch (error) {
+      if (String(error).includes("404")) throw error;
+    } finally {
+      clearTimeout(hop);
+    }
+    await pause(20);
+  }
+}
+
+/** Streams that are there, and records in the logs of all of them. */
+let created = 0;
+let appended = 0;
+
+async function produce(stream, turn, lines) {
+  await post(turn, stream, JSON.stringify({ userId: "u" }), { "idempotency-key": stream });
+  created += 1;
+  for (const [at, line] of lines.entries()) {
+    await post(turn + at, `${stream}/events`, line, { "producer-id": "p", "producer-seq": String(at + 1) });
+    appended += 1;
+    await pause(5);
+  }
+  await post(turn, `${stream}/complete`, "{}");
+}
+
+test("both serve the same streams, each dies once, and nobody misses or repeats a record", { timeout: 120_000 }, async () => {
+  const names = Array.from({ length: STREAMS }, (_, at) => `mixed-${at}`);
+  const lines = names.map((name) => answer(RECORDS).map((line) => line.replace("step-1", `step-${name}`)));
+  const producing = names.map((name, at) => produce(name, at, lines[at]));
+  while (created < STREAMS) await pause(5);
+  const reading = names.flatMap((name, at) => [read(name, at), read(name, at + 1)]);
+  for (const [at, it] of hosts.entries()) {
+    // In the middle of it all, whatever the pace.
+    while (appended < (STREAMS * RECORDS * (at + 1)) / 4) await pause(5);
+    await it.kill();
+    await pause(300);
+    assert.ok(appended < STREAMS * RECORDS, "it was still at work");
+    await it.start();
+  }
+  await Promise.all(producing);
+  for (const [at, { got, ids }] of (await Promise.all(reading)).entries()) {
+    assert.deepEqual(got.slice(0, -1), lines[at >> 1], `reader ${at}`);
+    assert.deepEqual(ids.map((id) => Number(id.split("-")[1])), Array.from({ length: RECORDS + 1 }, (_, n) => n + 1));
+  }
+});
+
+/** The frames of a producer's signals. */
+async function signals(url) {
+  const frames = follow(url);
+  return async () => JSON.parse((await frames.next()).value.data);
+}
+
+test("what is done on one is seen on the other: lists, readers, aborts, final records", async () => {
+  const [rust, node] = hosts.map((it) => `${it.url}/v1/streams`);
+  const headers = { "content-type": "application/json" };
+  await fetch(`${node}/seen`, { method: "POST", body: '{"userId":"me","conversationId":"c"}', headers });
+  await fetch(`${node}/seen/events`, { method: "POST", body: answer(3).join("\n") });
+  const listed = async () => (await (await fetch(`${rust}?userId=me`)).json()).streams.map(({ status, ...job }) => [job.streamId ?? job.id ?? job.stream, status]);
+  assert.deepEqual(await listed(), [["seen", "running"]]);
+  const next = await signals(`${rust}/seen/signals`);
+  const reader = follow(`${node}/seen/events`);
+  assert.equal((await reader.next()).value.data, answer(3)[0]);
+  assert.equal((await next()).signal, "ready");
+  const aborted = await (await fetch(`${rust}/seen/abort`, { method: "POST" })).json();
+  assert.equal(aborted.text, "w0 w1");
+  const rest = [];
+  for await (const frame of reader) rest.push(frame.data);
+  assert.equal(JSON.parse(rest.at(-1)).aborted, true);
+  assert.deepEqual(await listed(), [["seen", "aborted"]]);
+  const last = await fetch(`${node}/seen/complete`, { method: "POST", body: "{}" });
+  assert.deepEqual([last.status, (await last.json()).code], [409, "not-active"]);
+});

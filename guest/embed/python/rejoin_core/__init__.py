@@ -1,0 +1,37 @@
+"""Resumable streams of LLM answers inside a Python process. See README.md."""
+
+from .aggregator import Aggregator, fold
+from .component import LimitExceeded, Overloaded, Refused, Trapped
+from .memory import MemoryStore
+from .session import Limits, Producer, Pushed, Session
+from .store import ACCEPTED, Append, Store, Ticket, Written
+from .streams import Aborted, Streams
+from .translator import BadChunk, Translated, Translator
+from .types import Cursor, Entry, Job
+
+__all__ = [
+    "ACCEPTED",
+    "Aborted",
+    "Aggregator",
+    "Append",
+    "BadChunk",
+    "Cursor",
+    "Entry",
+    "Job",
+    "LimitExceeded",
+    "Limits",
+    "MemoryStore",
+    "Overloaded",
+    "Producer",
+    "Pushed",
+    "Refused",
+    "Session",
+    "Store",
+    "Streams",
+    "Ticket",
+    "Translated",
+    "Translator",
+    "Trapped",
+    "Written",
+    "fold",
+]

@@ -1,0 +1,94 @@
+"""The example behind a real server, as its README starts it: ask, leave, come back, stop."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import httpx
+
+from support import Frame, parse
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "example"
+PATIENCE_S = 30.0
+
+
+class Example(unittest.TestCase):
+    def setUp(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0", "--no-access-log"]
+        environment = {**os.environ, "PYTHONPATH": str(EXAMPLE.parent)}
+        self.server = subprocess.Popen(command, cwd=EXAMPLE, env=environment, stderr=subprocess.PIPE, text=True)
+        # Whatever goes wrong: the test does not wait for ever, and no server is left.
+        late = threading.Timer(PATIENCE_S, self.server.kill)
+        late.start()
+        self.addCleanup(late.cancel)
+        self.addCleanup(self.end)
+        assert self.server.stderr
+        lines = []
+        for line in self.server.stderr:
+            lines.append(line)
+            if found := re.search(r"running on (\S+)", line):
+                break
+        else:
+            self.fail("".join(lines))
+        self.url = f"{found[1]}/chats/1"
+
+    def end(self) -> None:
+        self.server.terminate()
+        self.server.communicate(timeout=PATIENCE_S)
+
+    def frames(self, count: int, after: str = "", query: str = "") -> list[Frame]:
+        """The first `count` frames, or all of them to the end."""
+        text = ""
+        headers = {"last-event-id": after} if after else {}
+        with httpx.stream("GET", self.url + query, headers=headers, timeout=PATIENCE_S) as response:
+            self.assertEqual(response.headers["content-type"].split(";")[0], "text/event-stream")
+            for piece in response.iter_text():
+                text += piece
+                if len(found := parse(text[: text.rfind("\n\n") + 2])) >= count:
+                    return found[:count]
+        return parse(text)
+
+    def test_an_answer_goes_on_where_its_reader_left_until_it_is_stopped(self) -> None:
+        self.assertEqual(httpx.get(self.url).status_code, 404)
+        self.assertEqual(httpx.delete(self.url).status_code, 404)
+        generation = httpx.post(self.url, content="why?").json()["generation"]
+        left = self.frames(2)
+        rest = self.frames(3, left[-1].id)
+        self.assertEqual([frame.id for frame in left + rest], [f"{generation}-{at}" for at in range(1, 6)])
+        state = json.loads(self.frames(1, query="?resume=true")[0].data)
+        self.assertTrue(state["resumeState"]["aggregatedContent"][0]["text"].startswith("You asked: why?."))
+        self.assertTrue(httpx.delete(self.url).text.startswith("You asked: why?."))
+        last = self.frames(1000)[-1]
+        self.assertTrue(json.loads(last.data)["aborted"])
+        self.assertEqual(httpx.delete(self.url).status_code, 409)
+        self.assertEqual(httpx.get(self.url, headers={"last-event-id": last.id}).status_code, 204)
+        self.assertEqual(httpx.get(self.url, headers={"last-event-id": "x"}).status_code, 400)
+
+    def test_an_answer_that_nobody_reads_comes_to_its_end(self) -> None:
+        httpx.post(self.url, content="why")
+        frames = self.frames(1000)
+        text = "".join(json.loads(frame.data)["data"]["delta"]["content"][0]["text"] for frame in frames[1:-1])
+        self.assertEqual(text, "You asked: why. Reload as often as you like: nothing is lost. ")
+        self.assertTrue(json.loads(frames[-1].data)["final"])
+        self.assertEqual([frame.data for frame in self.frames(1000)], [frame.data for frame in frames])
+
+
+class Model(unittest.IsolatedAsyncioTestCase):
+    async def test_a_model_that_fails_ends_its_job(self) -> None:
+        with mock.patch.object(sys, "path", [str(EXAMPLE), *sys.path]):
+            import app
+        _, job = await app.streams.create("chat", user_id="me")
+        with mock.patch.object(app.streams, "append", side_effect=OSError("the model is gone")):
+            with self.assertRaises(OSError):
+                await app.generate("chat", job.generation, "why?")
+        self.assertEqual((await app.streams.content("chat"))[0].status, "error")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,158 @@
+//! What stands around the edge component: a stock `wasmtime serve`, and real REST fronts of a real Redis.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use rejoin_tests::client::Client;
+use rejoin_tests::redis::{Connection, Reply, Server, free_port};
+use rejoin_tests::wait::{PATIENCE, until};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+/// A file that `cargo xtask test` has made.
+pub(super) fn made(name: &str) -> Result<PathBuf> {
+    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")).join(name);
+    ensure!(file.is_file(), "{} is not there: `cargo xtask test` makes it", file.display());
+    Ok(file)
+}
+
+/// `wasmtime serve` with the edge component. Dropped: killed.
+pub(super) struct Host {
+    pub(super) address: SocketAddr,
+    _child: Child,
+}
+
+impl Host {
+    /// On a free port, with these variables.
+    pub(super) async fn start(variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(made("tools/wasmtime/bin/wasmtime")?);
+        command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
+        for (name, value) in variables {
+            command.args(["--env", &format!("{name}={value}")]);
+        }
+        command.arg(made("rejoin-edge.wasm")?).stderr(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
+        let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("wasmtime says nothing")??;
+        let first = first.context("wasmtime has ended")?;
+        let address = first.split_once("http://").and_then(|(_, rest)| rest.trim_end_matches('/').parse().ok());
+        // What it says later is for whoever reads the test's output, and must be read for it to go on.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                eprintln!("wasmtime: {line}");
+            }
+        });
+        Ok(Host { address: address.with_context(|| format!("no address in {first:?}"))?, _child: child })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+}
+
+/// Debian's HTTP front of Redis. Dropped: killed.
+pub(super) struct Webdis {
+    pub(super) url: String,
+    _child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Webdis {
+    pub(super) async fn start(redis: &Server) -> Result<Self> {
+        let (folder, port) = (tempfile::tempdir()?, free_port()?);
+        let file = folder.path().join("webdis.json");
+        // With more threads than one it at times gives a client the answer to another one.
+        let settings = json!({
+            "redis_host": "127.0.0.1", "redis_port": redis.port(), "redis_auth": null, "database": 0,
+            "http_host": "127.0.0.1", "http_port": port, "threads": 1, "pool_size": 8, "daemonize": false,
+            "verbosity": 0, "logfile": folder.path().join("webdis.log"), "acl": [],
+        });
+        std::fs::write(&file, settings.to_string())?;
+        let mut command = Command::new("webdis");
+        command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().context("webdis: `cargo xtask test` installs it, or apt-get install webdis")?;
+        until("webdis", async || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok())).await?;
+        Ok(Webdis { url: format!("http://127.0.0.1:{port}"), _child: child, _folder: folder })
+    }
+}
+
+/// The token that [`Upstash`] wants.
+pub(super) const REST_TOKEN: &str = "rest-token";
+
+/// The REST dialect of Upstash in front of a real Redis: a command is a list in the body of `POST /`, the answer
+/// `{"result": …}` or, with status 400, `{"error": "…"}`; a wrong token gets 401. Nothing of the store is in here.
+///
+/// It stands for a service that cannot be run here. Source of the shapes: https://upstash.com/docs/redis/features/restapi
+pub(super) struct Upstash {
+    pub(super) url: String,
+    task: JoinHandle<()>,
+}
+
+impl Upstash {
+    pub(super) async fn start(redis: &Server) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (url, port) = (format!("http://{}", listener.local_addr()?), redis.port());
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, port).await {
+                        eprintln!("a request to the REST front: {error:#}");
+                    }
+                });
+            }
+        });
+        Ok(Upstash { url, task })
+    }
+}
+
+impl Drop for Upstash {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One request a connection.
+async fn serve(stream: TcpStream, redis: u16) -> Result<()> {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut head) = (String::new(), Vec::new());
+    while stream.read_line(&mut line).await? > 2 {
+        head.push(std::mem::take(&mut line).trim_end().to_owned());
+    }
+    let header = |wanted: &str| {
+        let pairs = head.iter().skip(1).filter_map(|line| line.split_once(": "));
+        pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned())
+    };
+    let mut body = vec![0; header("content-length").context("a length")?.parse()?];
+    stream.read_exact(&mut body).await?;
+    let (status, answer) = if header("authorization") != Some(format!("Bearer {REST_TOKEN}")) {
+        (401, json!({"error": "Unauthorized"}))
+    } else {
+        let words: Vec<String> = serde_json::from_slice(&body)?;
+        tokio::task::spawn_blocking(move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            match Connection::open(redis).and_then(|mut connection| connection.call(&words)) {
+                Ok(reply) => (200, json!({"result": value(reply)})),
+                Err(error) => (400, json!({"error": error.to_string()})),
+            }
+        })
+        .await?
+    };
+    let text = answer.to_string();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", text.len());
+    stream.write_all(format!("{head}connection: close\r\n\r\n{text}").as_bytes()).await?;
+    Ok(stream.shutdown().await?)
+}
+
+fn value(reply: Reply) -> Value {
+    match reply {
+        Reply::Text(text) => text.into(),
+        Reply::Number(number) => number.into(),
+        Reply::Nil => Value::Null,
+        Reply::List(replies) => replies.into_iter().map(value).collect(),
+    }
+}
