@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use xtask::{packages, write_atomically};
+use xtask::write_atomically;
+
+use super::python;
 
 const NODE_MIN: u32 = 20;
 /// Node and npm as a package of Python, for machines without: the Node of Debian may be older than that.
@@ -84,23 +86,8 @@ fn major(version: &str) -> Option<u32> {
 
 fn install_node(folder: &Path) -> Result<()> {
     eprintln!("installing Node to target/tools");
-    let make = || {
-        let made =
-            Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).stdout(std::io::stderr()).status();
-        made.is_ok_and(|status| status.success())
-    };
-    if !make() {
-        packages::install(&["python3-venv"]).context("Node comes as a package of Python where there is none")?;
-        if !make() {
-            bail!("python3 -m venv fails: see above");
-        }
-    }
-    let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", NODE_PACKAGE]);
-    if !pip.stdout(std::io::stderr()).status().context("cannot run pip")?.success() {
-        bail!("pip cannot install {NODE_PACKAGE}: install Node {NODE_MIN} or newer yourself");
-    }
-    Ok(())
+    python::make(folder)?;
+    python::pip(folder, &[NODE_PACKAGE.as_ref()]).with_context(|| format!("install Node {NODE_MIN} or newer yourself"))
 }
 
 /// Whether `stamp` was written for what these files and folders hold now.

@@ -1,5 +1,6 @@
 //! Pythons of the tests, each with the packages that it needs.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -31,9 +32,16 @@ fn install_one(workspace: &Path, needed: &Needed) -> Result<()> {
         return Ok(());
     }
     eprintln!("installing the packages of {} to target/tools/{}", needed.packages, needed.name);
+    make(&folder)?;
+    pip(&folder, &["--no-deps".as_ref(), "--requirement".as_ref(), wanted.as_os_str()])?;
+    write_atomically(&installed, &list)
+}
+
+/// An empty Python of its own in `folder`.
+pub(super) fn make(folder: &Path) -> Result<()> {
     let make = || {
         let made =
-            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).stdout(std::io::stderr()).status();
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).stdout(std::io::stderr()).status();
         made.is_ok_and(|status| status.success())
     };
     if !make() {
@@ -42,10 +50,15 @@ fn install_one(workspace: &Path, needed: &Needed) -> Result<()> {
             bail!("python3 -m venv fails: see above");
         }
     }
+    Ok(())
+}
+
+/// `pip install` in the Python of `folder`.
+pub(super) fn pip(folder: &Path, wanted: &[&OsStr]) -> Result<()> {
     let mut pip = Command::new(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"]).arg(&wanted);
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(wanted);
     if !pip.stdout(std::io::stderr()).status().context("cannot run pip")?.success() {
-        bail!("pip cannot install {}", wanted.display());
+        bail!("pip cannot install {wanted:?}: see above");
     }
-    write_atomically(&installed, &list)
+    Ok(())
 }
