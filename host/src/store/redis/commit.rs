@@ -11,10 +11,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
+use super::columns::{base36, ticket};
 use super::entry::kinds_text;
 use super::keys::Keys;
 use super::link::Link;
-use super::row::{base36, ticket};
 use super::script::Script;
 use crate::store::{Append, StoreError};
 use crate::types::Status;

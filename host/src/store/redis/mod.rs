@@ -7,6 +7,7 @@
 
 mod answer;
 mod check;
+mod columns;
 mod commit;
 pub(crate) mod entry;
 mod groups;

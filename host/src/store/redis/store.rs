@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, join, join_all};
 use redis::{Value, from_redis_value};
 
 use super::answer::Answer;
-use super::{MS_MAX, RedisStore, entry, row};
+use super::{MS_MAX, RedisStore, columns, entry, row};
 use crate::store::{Append, Head, Page, Query, Rescue, Store, StoreError, Ticket, Wakes, Written};
 use crate::types::{Cursor, Entry, Job, StreamId};
 
@@ -23,7 +23,7 @@ impl RedisStore {
         previous: u64,
         job: Job,
     ) -> Result<Written, StoreError> {
-        let (now_ms, ticket) = ((self.clock)(), row::ticket(ticket));
+        let (now_ms, ticket) = ((self.clock)(), columns::ticket(ticket));
         let job = Job { head: 0, revision: 1, ..job };
         if let Err(full) = self.index.admit(&self.link, now_ms, stream, &job.user_id, self.jobs_max).await {
             // The index may be behind: the row says whether it is a repeat, a refusal, or takes an active job's place.
@@ -35,7 +35,7 @@ impl RedisStore {
             }
         }
         let mut arguments = vec![format!("{} {previous} {ticket}", job.generation)];
-        arguments.extend(row::columns(&job));
+        arguments.extend(columns::columns(&job));
         let answer = self.script(&self.scripts.create, stream, now_ms, &arguments).await?;
         self.finish(stream, now_ms, Answer::read(&answer), true).await
     }
@@ -64,12 +64,12 @@ impl RedisStore {
         self.index.intend(&self.link, now_ms, stream).await?;
         let last = entry.as_ref().map(|entry| format!("{} {}", entry.count, entry::kinds_text(entry)));
         let mut arguments = vec![
-            format!("{} {} {} {}", job.generation, job.head, job.revision, row::ticket(ticket)).into_bytes(),
+            format!("{} {} {} {}", job.generation, job.head, job.revision, columns::ticket(ticket)).into_bytes(),
             checkpoint.into_bytes(),
             last.unwrap_or_default().into_bytes(),
             entry.map(|entry| entry.lines.to_vec()).unwrap_or_default(),
         ];
-        arguments.extend(row::columns(&job).into_iter().map(String::into_bytes));
+        arguments.extend(columns::columns(&job).into_iter().map(String::into_bytes));
         let answer = self.script(&self.scripts.rescue, stream, now_ms, &arguments).await?;
         self.finish(stream, now_ms, Answer::read(&answer), false).await
     }

@@ -1,5 +1,7 @@
 //! The store: what the server keeps in Redis, at the same keys, by the same scripts.
 
+#[path = "../../../../../host/src/store/redis/columns.rs"]
+mod columns;
 mod dialect;
 #[path = "../../../../../host/src/store/redis/keys.rs"]
 #[expect(dead_code, reason = "the server's own file, which says more than is needed here")]

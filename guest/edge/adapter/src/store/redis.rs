@@ -4,6 +4,7 @@
 use serde_json::Value;
 use sha1_smol::Sha1;
 
+use super::columns::{base36, columns, ticket as ticket_text};
 use super::keys::Keys;
 use super::rest::{self, Answer};
 use super::row::{self, Row};
@@ -93,8 +94,8 @@ impl Redis {
                 return Err(full);
             }
         }
-        let mut arguments = vec![format!("{} {previous} {}", job.generation, row::ticket(ticket))];
-        arguments.extend(row::columns(&job));
+        let mut arguments = vec![format!("{} {previous} {}", job.generation, ticket_text(ticket))];
+        arguments.extend(columns(&job));
         let answer = self.script(CREATE, stream, now, &arguments)?;
         self.finish(stream, now, &answer, true)
     }
@@ -282,9 +283,9 @@ fn append_arguments(append: &Append, now: u64) -> Vec<String> {
     let (count, lines) = entry.as_ref().map_or((0, &[][..]), |entry| (entry.count, &entry.lines[..]));
     let header = [
         row::difference(now, first.generation),
-        row::base36(first.sequence),
-        row::base36(count),
-        row::ticket(append.ticket),
+        base36(first.sequence),
+        base36(count),
+        ticket_text(append.ticket),
         row::difference(append.expected_revision, first.sequence),
         statuses,
         "0".to_owned(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use memchr::memchr_iter;
 use serde_json::Value;
 
-use super::Ticket;
+use super::columns::{base36, field, whole};
 use crate::config::Lifetimes;
 use crate::types::{Cursor, Entry, Job, RecordKind, Status};
 
@@ -73,60 +73,10 @@ fn columns_of(value: Value) -> Option<HashMap<String, String>> {
     }
 }
 
-/// A number that the scripts can read too.
-fn whole(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|number| *number <= 1 << 53)
-}
-
-/// A job's field with what orders it: when it was last written, and its place in that write.
-fn field((name, text): (&String, &String)) -> Option<((u64, u64), String, String)> {
-    let name = name.strip_prefix("f:")?;
-    let (written, json) = text.split_once(':')?;
-    let (revision, place) = written.split_once('.').unwrap_or((written, "0"));
-    Some(((revision.parse().ok()?, place.parse().ok()?), name.to_owned(), json.to_owned()))
-}
-
-/// The columns of a new row, names and values in turn.
-pub(super) fn columns(job: &Job) -> Vec<String> {
-    let mut columns = Vec::with_capacity(2 * (10 + job.fields.len()));
-    let mut put = |name: &str, value: String| columns.extend([name.to_owned(), value]);
-    put("gen", job.generation.to_string());
-    put("status", job.status.as_str().to_owned());
-    put("user", job.user_id.clone());
-    put("created", job.created_ms.to_string());
-    put("updated", job.updated_ms.to_string());
-    put("head", job.head.to_string());
-    put("rev", job.revision.to_string());
-    put("active", job.created_ms.max(job.updated_ms).to_string());
-    for (at, (name, json)) in job.fields.iter().enumerate() {
-        put(&format!("f:{name}"), format!("{}.{at}:{json}", job.revision));
-    }
-    columns
-}
-
-/// The ticket as the log keeps it.
-pub(super) fn ticket(ticket: Ticket) -> String {
-    format!("{}.{}", base36(ticket.session), base36(ticket.number))
-}
-
 /// `one - other` as the scripts read it.
 pub(super) fn difference(one: u64, other: u64) -> String {
     let sign = if one < other { "-" } else { "" };
     format!("{sign}{}", base36(one.abs_diff(other)))
-}
-
-/// A number as `tonumber(text, 36)` reads it.
-pub(super) fn base36(mut number: u64) -> String {
-    let mut digits = Vec::with_capacity(13);
-    loop {
-        // A remainder of 36 is below 36.
-        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
-        number /= 36;
-        if number == 0 {
-            break;
-        }
-    }
-    digits.iter().rev().map(|digit| char::from(*digit)).collect()
 }
 
 const KINDS: [RecordKind; 4] = [RecordKind::Event, RecordKind::Internal, RecordKind::Final, RecordKind::Failure];
