@@ -8,6 +8,7 @@ use rejoin_tests::command::Program;
 use rejoin_tests::raw::Raw;
 use rejoin_tests::server::Server;
 use rejoin_tests::sse::Sse;
+use rejoin_tests::steady::steady;
 use rejoin_tests::wait::{all, until};
 use rejoin_tests::{answer, delta};
 use serde_json::{Value, json};
@@ -65,43 +66,46 @@ fn last_whole(bytes: &[u8]) -> Result<(u64, usize)> {
 /// those 50 had what they do not read kept for them, that would be some 100 MiB more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_read_nothing_cost_no_memory_and_are_cut_and_lose_nothing() -> Result<()> {
-    let program = Program::start(&["--stall-max", "3s"]).await?;
-    let client = program.client();
-    let generation = client.create("s", &json!({"userId": "u"})).await?;
-    let mut silent = Vec::new();
-    for _ in 0..50 {
-        silent.push(Raw::subscribe_unbuffered(program.address, EVENTS).await?);
-    }
-    let mut reading = Vec::new();
-    for _ in 0..150 {
-        let mut reader = Raw::subscribe(program.address, EVENTS).await?;
-        reading.push(tokio::spawn(async move { reader.rest().await }));
-    }
-    until("all are connected", async || Ok((subscribers(&client).await? == 200).then_some(()))).await?;
+    steady(async || {
+        let program = Program::start(&["--stall-max", "3s"]).await?;
+        let client = program.client();
+        let generation = client.create("s", &json!({"userId": "u"})).await?;
+        let mut silent = Vec::new();
+        for _ in 0..50 {
+            silent.push(Raw::subscribe_unbuffered(program.address, EVENTS).await?);
+        }
+        let mut reading = Vec::new();
+        for _ in 0..150 {
+            let mut reader = Raw::subscribe(program.address, EVENTS).await?;
+            reading.push(tokio::spawn(async move { reader.rest().await }));
+        }
+        until("all are connected", async || Ok((subscribers(&client).await? == 200).then_some(()))).await?;
 
-    let before = program.memory_peak()?;
-    produce(&client, 16, async |_| Ok(())).await?;
-    let expected = [RETRY, &frames(generation, 0)].concat();
-    for reader in reading {
-        let bytes = reader.await??;
-        ensure!(bytes == expected, "{} bytes instead of {}", bytes.len(), expected.len());
-    }
-    until("those who read nothing are cut", async || Ok((subscribers(&client).await? == 0).then_some(()))).await?;
-    let grown = program.memory_peak()? - before;
-    println!("{} KiB more memory", grown / 1024);
-    ensure!(grown < 40 << 20, "{} MiB more memory", grown >> 20);
+        let before = program.memory_peak()?;
+        produce(&client, 16, async |_| Ok(())).await?;
+        let expected = [RETRY, &frames(generation, 0)].concat();
+        for reader in reading {
+            let bytes = reader.await??;
+            ensure!(bytes == expected, "{} bytes instead of {}", bytes.len(), expected.len());
+        }
+        until("those who read nothing are cut", async || Ok((subscribers(&client).await? == 0).then_some(()))).await?;
+        let grown = program.memory_peak()? - before;
+        println!("{} KiB more memory", grown / 1024);
+        ensure!(grown < 40 << 20, "{} MiB more memory", grown >> 20);
 
-    for mut reader in silent.drain(..2) {
-        let mut bytes = reader.rest().await?;
-        let (sequence, end) = last_whole(&bytes)?;
-        ensure!(sequence < RECORDS, "it got everything although it read nothing: it was never stalled");
-        bytes.truncate(end);
-        let path = format!("{EVENTS}?after={generation}-{sequence}");
-        let rest = Raw::subscribe(program.address, &path).await?.rest().await?;
-        bytes.extend(rest.strip_prefix(RETRY).context("a new response begins with retry")?);
-        ensure!(bytes == expected, "cut at {sequence}: {} bytes instead of {}", bytes.len(), expected.len());
-    }
-    Ok(())
+        for mut reader in silent.drain(..2) {
+            let mut bytes = reader.rest().await?;
+            let (sequence, end) = last_whole(&bytes)?;
+            ensure!(sequence < RECORDS, "it got everything although it read nothing: it was never stalled");
+            bytes.truncate(end);
+            let path = format!("{EVENTS}?after={generation}-{sequence}");
+            let rest = Raw::subscribe(program.address, &path).await?.rest().await?;
+            bytes.extend(rest.strip_prefix(RETRY).context("a new response begins with retry")?);
+            ensure!(bytes == expected, "cut at {sequence}: {} bytes instead of {}", bytes.len(), expected.len());
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// It takes a sip while the producer works: the ring, which holds four records, is long past it when it reads on.
@@ -136,28 +140,31 @@ async fn a_slow_reader_gets_from_the_log_what_the_ring_has_dropped() -> Result<(
 /// As long as it takes something now and then it stays, however far it is behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_takes_little_by_little_is_not_cut() -> Result<()> {
-    let stall_max = Duration::from_secs(2);
-    let server = Server::start_with(|config| config.stall_max = stall_max).await?;
-    let client = server.client();
-    let generation = client.create("s", &json!({"userId": "u"})).await?;
-    let mut slow = Raw::subscribe_unbuffered(server.address, EVENTS).await?;
-    let mut bytes = slow.sip(1024).await?;
-    produce(&client, 64, async |_| Ok(())).await?;
-    let expected = [RETRY, &frames(generation, 0)].concat();
-    // Half a MiB in the time after which it would be cut.
-    let mut pace = tokio::time::interval(stall_max / 8);
-    loop {
-        pace.tick().await;
-        let wanted = bytes.len() + (64 << 10);
-        while bytes.len() < wanted {
-            let more = slow.sip(64 * 1024).await?;
-            if more.is_empty() {
-                ensure!(bytes == expected, "cut after {} of {} bytes", bytes.len(), expected.len());
-                return server.stop().await;
+    steady(async || {
+        let stall_max = Duration::from_secs(2);
+        let server = Server::start_with(|config| config.stall_max = stall_max).await?;
+        let client = server.client();
+        let generation = client.create("s", &json!({"userId": "u"})).await?;
+        let mut slow = Raw::subscribe_unbuffered(server.address, EVENTS).await?;
+        let mut bytes = slow.sip(1024).await?;
+        produce(&client, 64, async |_| Ok(())).await?;
+        let expected = [RETRY, &frames(generation, 0)].concat();
+        // A MiB in the time after which it would be cut.
+        let mut pace = tokio::time::interval(stall_max / 8);
+        loop {
+            pace.tick().await;
+            let wanted = bytes.len() + (128 << 10);
+            while bytes.len() < wanted {
+                let more = slow.sip(64 * 1024).await?;
+                if more.is_empty() {
+                    ensure!(bytes == expected, "cut after {} of {} bytes", bytes.len(), expected.len());
+                    return server.stop().await;
+                }
+                bytes.extend(more);
             }
-            bytes.extend(more);
         }
-    }
+    })
+    .await
 }
 
 const HEAVY: usize = 20_000;

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use rejoin_tests::answer;
 use rejoin_tests::client::Client;
 use rejoin_tests::server::Server;
+use rejoin_tests::steady::steady;
 use rejoin_tests::wait::{soon, until};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -49,46 +50,52 @@ async fn readers_are_let_go_without_an_end_of_their_stream() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_may_finish_while_nobody_else_comes_in() -> Result<()> {
-    let mut server = Server::start_with(|config| config.shutdown_max = Duration::from_secs(20)).await?;
-    let (client, app, address) = (server.client(), server.app.clone(), server.address);
-    client.create("s", &json!({"userId": "u"})).await?;
-    let mut live = client.follow("s", None).await?;
-    let lines = answer(3);
-    let upload = client.upload(EVENTS, &[NDJSON]);
-    upload.send(format!("{}\n", lines[0])).await?;
-    live.frame().await?;
+    steady(async || {
+        let mut server = Server::start_with(|config| config.shutdown_max = Duration::from_secs(20)).await?;
+        let (client, app, address) = (server.client(), server.app.clone(), server.address);
+        client.create("s", &json!({"userId": "u"})).await?;
+        let mut live = client.follow("s", None).await?;
+        let lines = answer(3);
+        let upload = client.upload(EVENTS, &[NDJSON]);
+        upload.send(format!("{}\n", lines[0])).await?;
+        live.frame().await?;
 
-    server.begin_stop();
-    assert_eq!(live.rest().await?, []);
-    let refused = async || Ok(TcpStream::connect(address).await.is_err().then_some(()));
-    until("connections are refused", refused).await?;
-    for line in &lines[1..] {
-        upload.send(format!("{line}\n")).await?;
-    }
-    let answer = upload.finish().await?.expect(200)?.json();
-    assert_eq!(answer["appended"], 4, "{answer}");
-    soon("the server's end", server.stop()).await??;
-    assert_eq!(Arc::strong_count(&app), 1, "a task of the server still holds it");
-    Ok(())
+        server.begin_stop();
+        assert_eq!(live.rest().await?, []);
+        let refused = async || Ok(TcpStream::connect(address).await.is_err().then_some(()));
+        until("connections are refused", refused).await?;
+        for line in &lines[1..] {
+            upload.send(format!("{line}\n")).await?;
+        }
+        let answer = upload.finish().await?.expect(200)?.json();
+        assert_eq!(answer["appended"], 4, "{answer}");
+        soon("the server's end", server.stop()).await??;
+        assert_eq!(Arc::strong_count(&app), 1, "a task of the server still holds it");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_that_does_not_finish_is_cut_at_the_deadline() -> Result<()> {
-    let shutdown_max = Duration::from_secs(1);
-    let mut server = Server::start_with(|config| config.shutdown_max = shutdown_max).await?;
-    let (client, app) = (server.client(), server.app.clone());
-    client.create("s", &json!({"userId": "u"})).await?;
-    let mut live = client.follow("s", None).await?;
-    let upload = client.upload(EVENTS, &[NDJSON]);
-    upload.send(format!("{}\n", answer(0)[0])).await?;
-    live.frame().await?;
+    steady(async || {
+        let shutdown_max = Duration::from_secs(1);
+        let mut server = Server::start_with(|config| config.shutdown_max = shutdown_max).await?;
+        let (client, app) = (server.client(), server.app.clone());
+        client.create("s", &json!({"userId": "u"})).await?;
+        let mut live = client.follow("s", None).await?;
+        let upload = client.upload(EVENTS, &[NDJSON]);
+        upload.send(format!("{}\n", answer(0)[0])).await?;
+        live.frame().await?;
 
-    let start = Instant::now();
-    server.begin_stop();
-    soon("the server's end", server.stop()).await??;
-    let took = start.elapsed();
-    ensure!((shutdown_max..5 * shutdown_max).contains(&took), "it took {took:?}");
-    assert!(soon("the cut", upload.answer()).await?.is_err(), "the producer is told nothing it could believe");
-    assert_eq!(Arc::strong_count(&app), 1, "a task of the server still holds it");
-    Ok(())
+        let start = Instant::now();
+        server.begin_stop();
+        soon("the server's end", server.stop()).await??;
+        let took = start.elapsed();
+        ensure!((shutdown_max..5 * shutdown_max).contains(&took), "it took {took:?}");
+        assert!(soon("the cut", upload.answer()).await?.is_err(), "the producer is told nothing it could believe");
+        assert_eq!(Arc::strong_count(&app), 1, "a task of the server still holds it");
+        Ok(())
+    })
+    .await
 }

@@ -10,7 +10,7 @@ use rejoin_tests::random::Random;
 use rejoin_tests::recording::Recording;
 use rejoin_tests::server::Server;
 use rejoin_tests::sse::{Frame, Sse};
-use rejoin_tests::wait::{all, soon};
+use rejoin_tests::wait::all;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -52,7 +52,7 @@ impl Answer {
 
     /// Everything after this sequence follows, once and in order, and then the end.
     async fn expect_rest(&self, reader: &mut Sse, after: usize) -> Result<()> {
-        let rest = soon("the rest", reader.rest()).await??;
+        let rest = reader.rest().await?;
         let first_wrong = rest.iter().zip(&self.frames[after..]).position(|(got, wanted)| got != wanted);
         ensure!(
             rest == self.frames[after..],

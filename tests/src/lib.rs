@@ -16,6 +16,7 @@ pub mod redis;
 pub mod replica;
 pub mod server;
 pub mod sse;
+pub mod steady;
 pub mod tls;
 pub mod token;
 pub mod trace;

@@ -55,8 +55,10 @@ async fn visible(app: &App, identity: &Identity, query: store::Query) -> Result<
     let (limit, mut after, mut found) = (query.limit, query.after.clone(), Vec::new());
     // Most of what is read may not be shown: it is not asked for two by two.
     let rows = if identity.is_limited() { limit.max(ROWS_OF_LIMITED) } else { limit };
+    let patience = app.patience();
     loop {
-        let page = app.store.list(store::Query { after, limit: rows, ..query.clone() }).await?;
+        let next = store::Query { after, limit: rows, ..query.clone() };
+        let page = patience.ask(|| app.store.list(next.clone())).await?;
         let full = page.len() >= rows;
         after = page.last().map(|(stream, job)| (job.created_ms, stream.clone()));
         found.extend(page.into_iter().filter(|(stream, _)| identity.fits(stream)));
@@ -100,8 +102,8 @@ pub(super) fn probe(query: &Query) -> Result<(), Problem> {
 /// `GET /v1/stats`. A user's has the counts of their own jobs, and nothing of the host.
 pub(super) async fn stats(app: &App, identity: &Identity) -> Result<Response, Problem> {
     let counts = match identity.user() {
-        Some(user) => app.store.counts_of(user).await?,
-        None => app.store.counts().await?,
+        Some(user) => app.patience().ask(|| app.store.counts_of(user)).await?,
+        None => app.patience().ask(|| app.store.counts()).await?,
     };
     let mut jobs = Object::new();
     for (status, count) in Status::ALL.into_iter().zip(counts) {

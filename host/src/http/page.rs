@@ -29,9 +29,9 @@ pub(super) async fn handle(app: &App, stream: &StreamId, request: &Request) -> R
         return Err(gone(job.cursor()));
     }
     let mut records = Records { after, limit, count: 0, json: String::new() };
-    let mut end = job.cursor();
+    let (mut end, patience) = (job.cursor(), app.patience());
     while !records.is_full() {
-        match app.store.read(stream, records.after, READ_BYTES).await? {
+        match patience.ask(|| app.store.read(stream, records.after, READ_BYTES)).await? {
             Page::Gone => return Err(Problem::not_found()),
             // Only the first read can meet a cursor that is not ours.
             Page::Reset(present) if records.after == after => return Err(gone(present)),

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use rejoin_tests::command::{program, run};
 use rejoin_tests::nginx::Nginx;
 use rejoin_tests::server::Server;
+use rejoin_tests::steady::steady;
 use rejoin_tests::tls::Pair;
 
 /// Exit code and what is said.
@@ -66,12 +67,15 @@ async fn without_anything_in_between_all_is_well() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_the_shipped_nginx_all_is_well() -> Result<()> {
-    let server = start().await?;
-    let nginx = Nginx::start(server.address, &[]).await?;
-    let (code, said) = examine(&format!("http://{}", nginx.address), &[]).await?;
-    ensure!(code == Some(0) && wrong(&said).is_empty(), "{said}");
-    nothing_is_left(&server).await?;
-    server.stop().await
+    steady(async || {
+        let server = start().await?;
+        let nginx = Nginx::start(server.address, &[]).await?;
+        let (code, said) = examine(&format!("http://{}", nginx.address), &[]).await?;
+        ensure!(code == Some(0) && wrong(&said).is_empty(), "{said}");
+        nothing_is_left(&server).await?;
+        server.stop().await
+    })
+    .await
 }
 
 type Harm = (&'static [(&'static str, &'static str)], &'static str, &'static str);
@@ -125,17 +129,20 @@ async fn check_harm(upstream: SocketAddr, (changes, says, remedy): Harm) -> Resu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_harm_that_nginx_can_do_is_named_with_its_remedy() -> Result<()> {
-    // Compiled before the clocks of the others run.
-    program()?;
-    let server = start().await?;
-    let quiet = Server::start_with(|config| config.keep_alive = Duration::from_secs(15)).await?;
-    let (often, seldom) = (server.address, quiet.address);
-    let harm = |n: usize| check_harm(if HARMS[n].1.contains("cut") { seldom } else { often }, HARMS[n]);
-    tokio::try_join!(harm(0), harm(1), harm(2), harm(3), harm(4), harm(5))?;
-    nothing_is_left(&server).await?;
-    nothing_is_left(&quiet).await?;
-    quiet.stop().await?;
-    server.stop().await
+    steady(async || {
+        // Compiled before the clocks of the others run.
+        program()?;
+        let server = start().await?;
+        let quiet = Server::start_with(|config| config.keep_alive = Duration::from_secs(15)).await?;
+        let (often, seldom) = (server.address, quiet.address);
+        let harm = |n: usize| check_harm(if HARMS[n].1.contains("cut") { seldom } else { often }, HARMS[n]);
+        tokio::try_join!(harm(0), harm(1), harm(2), harm(3), harm(4), harm(5))?;
+        nothing_is_left(&server).await?;
+        nothing_is_left(&quiet).await?;
+        quiet.stop().await?;
+        server.stop().await
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use rejoin_tests::delta;
 use rejoin_tests::random::Random;
 use rejoin_tests::server::Server;
 use rejoin_tests::sse::Sse;
+use rejoin_tests::steady::steady;
 use rejoin_tests::tls::{Http2, Pair, shake_hands};
 use rejoin_tests::wait::soon;
 use serde_json::json;
@@ -106,59 +107,62 @@ async fn drip(mut stream: impl AsyncRead + AsyncWrite + Unpin, begin: String, be
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_slow_connections_are_cut_and_twenty_readers_notice_nothing() -> Result<()> {
-    let pair = Pair::new()?;
-    let server = Server::start_with(|config| {
-        (config.door.head_wait, config.door.body_wait, config.door.append_idle) = (WAIT, WAIT, WAIT);
-        (config.tls.tls_cert_file, config.tls.tls_key_file) = (Some(pair.certificate()), Some(pair.key()));
-    })
-    .await?;
-    let (address, trusted) = (server.address, pair.now()?);
-    let connection = Arc::new(Http2::connect(address, &trusted).await?);
-    let json = ("content-type", "application/json");
-    connection.send("POST", "/v1/streams/s", &[json], "{}".into()).await?.expect(201)?;
-    connection.send("POST", "/v1/streams/slow", &[json], "{}".into()).await?.expect(201)?;
-    let mut readers = Vec::new();
-    for _ in 0..READERS {
-        readers.push(connection.follow("s").await?);
-    }
-    let producer = connection.clone();
-    let crowd = Crowd::start(readers, move |record| {
-        let producer = producer.clone();
-        Box::pin(async move {
-            producer.send("POST", "/v1/streams/s/events", &[json], record).await?.expect(200)?;
-            Ok(())
+    steady(async || {
+        let pair = Pair::new()?;
+        let server = Server::start_with(|config| {
+            (config.door.head_wait, config.door.body_wait, config.door.append_idle) = (WAIT, WAIT, WAIT);
+            (config.tls.tls_cert_file, config.tls.tls_key_file) = (Some(pair.certificate()), Some(pair.key()));
         })
-    });
-
-    let mut slow = JoinSet::new();
-    for n in 0..200 {
-        let trusted = trusted.clone();
-        slow.spawn(async move {
-            let began = Instant::now();
-            // The first bytes of a handshake, of a head, of a whole body, of an open body.
-            if n % 4 == 0 {
-                let stream = TcpStream::connect(address).await?;
-                return drip(stream, "\x16\x03\x01\x02\x00\x01".into(), began).await;
-            }
-            let stream = shake_hands(address, &trusted, &["http/1.1"], rustls::ALL_VERSIONS).await?;
-            let begin = match n % 4 {
-                1 => "GET /v1/stats HTTP/1.1\r\nhost: x\r\nx-slow:".to_owned(),
-                2 => "POST /v1/streams/slow/abort HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n".to_owned(),
-                _ => "POST /v1/streams/slow/events HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n".to_owned(),
-            };
-            drip(stream, begin, began).await
+        .await?;
+        let (address, trusted) = (server.address, pair.now()?);
+        let connection = Arc::new(Http2::connect(address, &trusted).await?);
+        let json = ("content-type", "application/json");
+        connection.send("POST", "/v1/streams/s", &[json], "{}".into()).await?.expect(201)?;
+        connection.send("POST", "/v1/streams/slow", &[json], "{}".into()).await?.expect(201)?;
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            readers.push(connection.follow("s").await?);
+        }
+        let producer = connection.clone();
+        let crowd = Crowd::start(readers, move |record| {
+            let producer = producer.clone();
+            Box::pin(async move {
+                producer.send("POST", "/v1/streams/s/events", &[json], record).await?.expect(200)?;
+                Ok(())
+            })
         });
-    }
-    let mut cut = 0;
-    while let Some(lasted) = soon("a cut", slow.join_next()).await? {
-        let lasted = lasted??;
-        // What is left of a refused body is read for five seconds more, so that the answer is not lost.
-        ensure!(lasted < WAIT + Duration::from_secs(12), "it was put up with for {lasted:?}");
-        cut += 1;
-    }
-    assert_eq!(cut, 200);
-    crowd.end().await?;
-    server.stop().await
+
+        let mut slow = JoinSet::new();
+        for n in 0..200 {
+            let trusted = trusted.clone();
+            slow.spawn(async move {
+                let began = Instant::now();
+                // The first bytes of a handshake, of a head, of a whole body, of an open body.
+                if n % 4 == 0 {
+                    let stream = TcpStream::connect(address).await?;
+                    return drip(stream, "\x16\x03\x01\x02\x00\x01".into(), began).await;
+                }
+                let stream = shake_hands(address, &trusted, &["http/1.1"], rustls::ALL_VERSIONS).await?;
+                let begin = match n % 4 {
+                    1 => "GET /v1/stats HTTP/1.1\r\nhost: x\r\nx-slow:".to_owned(),
+                    2 => "POST /v1/streams/slow/abort HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n".to_owned(),
+                    _ => "POST /v1/streams/slow/events HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n".to_owned(),
+                };
+                drip(stream, begin, began).await
+            });
+        }
+        let mut cut = 0;
+        while let Some(lasted) = soon("a cut", slow.join_next()).await? {
+            let lasted = lasted??;
+            // What is left of a refused body is read for five seconds more, so that the answer is not lost.
+            ensure!(lasted < WAIT + Duration::from_secs(12), "it was put up with for {lasted:?}");
+            cut += 1;
+        }
+        assert_eq!(cut, 200);
+        crowd.end().await?;
+        server.stop().await
+    })
+    .await
 }
 
 /// One request that is none, on a connection of its own. Whether it was answered.
@@ -189,41 +193,45 @@ async fn garbage(address: SocketAddr, seed: u64) -> Result<bool> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_without_end_is_answered_and_twenty_readers_notice_nothing() -> Result<()> {
-    let server = Server::start().await?;
-    let (address, client) = (server.address, server.client());
-    client.create("s", &json!({})).await?;
-    let mut readers = Vec::new();
-    for _ in 0..READERS {
-        readers.push(client.follow("s", None).await?);
-    }
-    let crowd = Crowd::start(readers, move |record| {
-        let client = client.clone();
-        Box::pin(async move {
-            client.append("s", &[record]).await?.expect(200)?;
-            Ok(())
-        })
-    });
-    let (seed, sent, answered) = (Random::new().number(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let began = Instant::now();
-    let mut clients = JoinSet::new();
-    for _ in 0..16 {
-        let (sent, answered) = (sent.clone(), answered.clone());
-        clients.spawn(async move {
-            while began.elapsed() < WAIT {
-                let n = sent.fetch_add(1, Ordering::Relaxed);
-                if garbage(address, seed ^ n as u64).await? {
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Ok::<_, anyhow::Error>(())
+    steady(async || {
+        let server = Server::start().await?;
+        let (address, client) = (server.address, server.client());
+        client.create("s", &json!({})).await?;
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            readers.push(client.follow("s", None).await?);
+        }
+        let crowd = Crowd::start(readers, move |record| {
+            let client = client.clone();
+            Box::pin(async move {
+                client.append("s", &[record]).await?.expect(200)?;
+                Ok(())
+            })
         });
-    }
-    while let Some(done) = soon("the clients", clients.join_next()).await? {
-        done??;
-    }
-    let (sent, answered) = (sent.load(Ordering::Relaxed), answered.load(Ordering::Relaxed));
-    println!("{sent} pieces of garbage in {:?}, {answered} of them answered", began.elapsed());
-    ensure!(answered * 10 > sent * 7, "{answered} of {sent} were answered");
-    crowd.end().await?;
-    server.stop().await
+        let (seed, sent, answered) =
+            (Random::new().number(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let began = Instant::now();
+        let mut clients = JoinSet::new();
+        for _ in 0..16 {
+            let (sent, answered) = (sent.clone(), answered.clone());
+            clients.spawn(async move {
+                while began.elapsed() < WAIT {
+                    let n = sent.fetch_add(1, Ordering::Relaxed);
+                    if garbage(address, seed ^ n as u64).await? {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Ok::<_, anyhow::Error>(())
+            });
+        }
+        while let Some(done) = soon("the clients", clients.join_next()).await? {
+            done??;
+        }
+        let (sent, answered) = (sent.load(Ordering::Relaxed), answered.load(Ordering::Relaxed));
+        println!("{sent} pieces of garbage in {:?}, {answered} of them answered", began.elapsed());
+        ensure!(answered * 10 > sent * 7, "{answered} of {sent} were answered");
+        crowd.end().await?;
+        server.stop().await
+    })
+    .await
 }

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use rejoin_tests::answer;
 use rejoin_tests::nginx::Nginx;
 use rejoin_tests::server::Server;
+use rejoin_tests::steady::steady;
 use serde_json::json;
 
 /// Each line is sent when the one before has reached the reader: a proxy that waits for more would wait for ever.
@@ -39,14 +40,17 @@ async fn reader_cursor(client: &rejoin_tests::client::Client, sequence: u64) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keep_alives_pass_and_keep_the_stream_open_beyond_the_time_out() -> Result<()> {
-    let server = Server::start_with(|config| config.keep_alive = Duration::from_millis(300)).await?;
-    let nginx = Nginx::start(server.address, &[("proxy_read_timeout 60s;", "proxy_read_timeout 1s;")]).await?;
-    let client = nginx.client();
-    client.create("s", &json!({})).await?;
-    let mut reader = client.follow("s", None).await?;
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    client.append("s", &answer(1)).await?.expect(200)?;
-    reader.take(2).await?;
-    ensure!(reader.comments >= 3, "{} comments", reader.comments);
-    server.stop().await
+    steady(async || {
+        let server = Server::start_with(|config| config.keep_alive = Duration::from_millis(300)).await?;
+        let nginx = Nginx::start(server.address, &[("proxy_read_timeout 60s;", "proxy_read_timeout 1s;")]).await?;
+        let client = nginx.client();
+        client.create("s", &json!({})).await?;
+        let mut reader = client.follow("s", None).await?;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        client.append("s", &answer(1)).await?.expect(200)?;
+        reader.take(2).await?;
+        ensure!(reader.comments >= 3, "{} comments", reader.comments);
+        server.stop().await
+    })
+    .await
 }

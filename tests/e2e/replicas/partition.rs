@@ -1,6 +1,6 @@
 //! One host is cut off from the store while the world goes on through the other.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rejoin_tests::answer;
 use rejoin_tests::proxy::Proxy;
 use rejoin_tests::redis::Server;
@@ -75,7 +75,7 @@ async fn a_host_that_is_cut_off_refuses_and_catches_up_and_its_zombie_is_told() 
 
 /// Refused connections are noticed at once, and nothing else changes: see above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_waits_out_a_store_that_is_away_for_a_moment() -> Result<()> {
+async fn whatever_is_asked_waits_out_a_store_that_is_away_for_a_moment() -> Result<()> {
     let _turn = turn().await;
     let redis = blocking(Server::start)?;
     let proxy = Proxy::start(redis.port()).await?;
@@ -86,12 +86,28 @@ async fn an_append_waits_out_a_store_that_is_away_for_a_moment() -> Result<()> {
     let mut reader = client.follow("s", None).await?;
     client.append("s", &lines[..2]).await?.expect(200)?;
     proxy.refuse();
+    until("it is not ready", async || Ok((client.get("/readyz").await?.status == 503).then_some(()))).await?;
     let (appending, late) = (client.clone(), lines[2..].to_vec());
     let append = tokio::spawn(async move { appending.append("s", &late).await });
-    until("it is not ready", async || Ok((client.get("/readyz").await?.status == 503).then_some(()))).await?;
-    ensure!(!append.is_finished(), "it did not wait");
+    let questions =
+        ["/v1/streams", "/v1/streams?user=u", "/v1/stats", "/v1/streams/s", "/v1/streams/s/events"].map(|path| {
+            let client = client.clone();
+            let json = [("accept", "application/json")];
+            (path, tokio::spawn(async move { client.send("GET", path, &json, "").await }))
+        });
+    // Each of these meets the refusal: who does not wait is told 503, now or below.
+    for _ in 0..3 {
+        client.get("/readyz").await?.refused_for_now(503, "store_unavailable")?;
+    }
+    ensure!(!append.is_finished(), "the append did not wait");
+    for (path, question) in &questions {
+        ensure!(!question.is_finished(), "{path} did not wait");
+    }
     proxy.heal();
     append.await??.expect(200)?;
+    for (path, question) in questions {
+        question.await??.expect(200).with_context(|| path)?;
+    }
     let frames = reader.take(6).await?;
     ensure!(frames.iter().map(|frame| &frame.data).eq(&lines), "{frames:?}");
     Ok(())
