@@ -19,24 +19,26 @@ use crate::wait::PATIENCE;
 /// packages that decide about features are those of the test's own build.
 pub fn program() -> Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = PROGRAM.get_or_init(|| build(&["--bin=rejoin"]).map_err(|error| format!("{error:#}")));
+    let what = ["-p=rejoin", "-p=rejoin-tests", "--bin=rejoin"];
+    let built = PROGRAM.get_or_init(|| build(&what, "bin", "rejoin").map_err(|error| format!("{error:#}")));
     built.as_deref().map_err(|error| anyhow!("{error}"))
 }
 
-/// An example of the kit for Rust, likewise.
+/// An example of the kit for Rust. Asked for among all tests of the workspace: alone it has other features of the same
+/// crates, a compiler of components among them, and that takes minutes.
 pub fn example(name: &str) -> Result<PathBuf> {
-    build(&["-p=rejoin-embed", "--example", name])
+    build(&["--workspace", "--tests", "--example", name], "example", name)
 }
 
-/// The one program that cargo builds when it is told so.
-fn build(what: &[&str]) -> Result<PathBuf> {
+/// The program of this kind and name among what cargo builds when it is told so.
+fn build(what: &[&str], kind: &str, name: &str) -> Result<PathBuf> {
     // A test is <target>/<profile>/deps/<test>, a program <target>/<profile>/<program>.
     let this = std::env::current_exe()?;
     let folder = this.parent().context("the folder of this program")?;
     let profile = if folder.ends_with("deps") { folder.parent().context("the profile's folder")? } else { folder };
     let target = profile.parent().context("the target directory")?;
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--message-format=json", "-p=rejoin", "-p=rejoin-tests"]).args(what);
+    cargo.args(["build", "--quiet", "--message-format=json"]).args(what);
     cargo.arg("--target-dir").arg(target).current_dir(crate::root());
     // ring's build script looks at it: what it is set to here would make everything above ring be compiled anew.
     cargo.env_remove("CARGO_MANIFEST_DIR");
@@ -47,8 +49,10 @@ fn build(what: &[&str]) -> Result<PathBuf> {
     ensure!(output.status.success(), "cargo build: {}", output.status);
     let messages = String::from_utf8(output.stdout)?;
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?))).next_back();
-    program.context("cargo named no program")
+    let mut programs =
+        messages.filter(|message| message["target"]["name"] == name && message["target"]["kind"][0] == kind);
+    let program = programs.find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
+    program.with_context(|| format!("cargo named no {kind} {name}"))
 }
 
 /// A command of the program that hears nothing from the outer environment's `REJOIN_*` and `RUST_LOG`.
