@@ -13,6 +13,7 @@ mod open;
 mod registry;
 mod run;
 mod runtime;
+mod standing;
 mod translator;
 pub mod tunables;
 mod write;

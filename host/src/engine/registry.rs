@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use super::Failure;
 use super::checkpoints::Checkpoints;
 use super::instance::Live;
-use super::run::Standing;
+use super::standing::Standing;
 use super::runtime::Runtime;
 use super::translator::TRANSLATORS_MAX;
 use crate::metrics::EngineMeter;
