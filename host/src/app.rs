@@ -179,8 +179,9 @@ fn watched<S: Store>(store: S) -> (Arc<dyn Store>, Arc<Metrics>) {
     (Arc::new(Metered::new(store, metrics.store.clone())), metrics)
 }
 
-/// Serves on `listener` until `shutdown` resolves, then ends in order. Returns when nothing runs any more.
-pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+/// Serves on `listener` until `shutdown` resolves, then ends in order. Returns when nothing runs any more:
+/// what is left of `shutdown_max`.
+pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Duration {
     app.shutdown.spawn(sweep(app.clone()));
     app.shutdown.spawn(keep_checkpoints(app.clone()));
     app.shutdown.spawn(wake::run(app.store.clone(), app.hub.clone(), app.metrics.wakes.clone(), app.shutdown.token()));
@@ -196,8 +197,10 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
     // From here on connecting clients are refused at once, and go to another replica.
     drop(listener);
     tracing::info!(subscribers = app.hub.subscribers(), "shutdown: open requests may end");
-    let cut = app.shutdown.end(app.config.shutdown_max).await;
+    let (began, shutdown_max) = (Instant::now(), app.config.shutdown_max);
+    let cut = app.shutdown.end(shutdown_max).await;
     tracing::info!(cut, "shutdown: done");
+    shutdown_max.saturating_sub(began.elapsed())
 }
 
 /// Each second: forgets what has outlived its retention and settles jobs that have been idle for too long.

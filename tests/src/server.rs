@@ -23,7 +23,7 @@ pub struct Server {
     /// Its inside, for what cannot be seen from outside.
     pub app: Arc<App>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Duration>,
 }
 
 impl Server {
@@ -76,7 +76,8 @@ impl Server {
     /// Ends it and waits until nothing of it runs.
     pub async fn stop(mut self) -> Result<()> {
         self.begin_stop();
-        Ok(self.task.await?)
+        self.task.await?;
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who may come in: the one place where a request is let through to its handler.
+//! Who may come in: the one place where a request is let through to its handler. In this order: who it is and what the
+//! token allows ([`identify`]), how often they ask (`rate`), whose the stream is ([`fence`]).
 //!
 //! A stream of somebody else is not there: 404, with the body that an unknown stream has. Between this look at the row and
 //! what the handler does, a stream may be deleted and made anew by another user: so the handler of a user's request is held
@@ -24,8 +25,10 @@ use crate::sse::Hub;
 use crate::store::{Page, StoreError};
 use crate::types::{Cursor, Job, StreamId};
 
-/// Who asks, if they may. Errors: 401, 403; 404 for a stream of somebody else; 429.
-pub(super) async fn admit(
+/// Who asks, if they may at all. The store is asked for a ticket only: what follows is not yet counted.
+///
+/// Errors: 401, 403; 404 for a stream that the token is not for.
+pub(super) async fn identify(
     app: &App,
     route: Route,
     method: &Method,
@@ -40,7 +43,7 @@ pub(super) async fn admit(
     if needs.is_empty() {
         return Ok(Identity::nobody());
     }
-    let identity = identify(app, route, method, stream, request).await?;
+    let identity = authenticate(app, route, method, stream, request).await?;
     if !needs.iter().any(|scope| identity.may(*scope)) {
         return Err(Problem::insufficient_scope(needs));
     }
@@ -51,18 +54,35 @@ pub(super) async fn admit(
         }
         return Ok(identity);
     };
-    let creates = route == Route::Stream && *method == Method::POST;
     if !identity.fits(stream) {
         let detail = "the access token is for other streams (`stream`): choose an id that it names";
+        let creates = creates(route, method);
         return Err(if creates { Problem::forbidden("forbidden", detail) } else { Problem::not_found() });
     }
+    Ok(identity)
+}
+
+fn creates(route: Route, method: &Method) -> bool {
+    route == Route::Stream && *method == Method::POST
+}
+
+/// Holds a user's request to the generation that the stream has now, where it is theirs. To be called when the request
+/// was counted: a user who asks too often costs the store nothing. Errors: 404 for a stream of somebody else.
+pub(super) async fn fence(
+    app: &App,
+    route: Route,
+    stream: &StreamId,
+    identity: &Identity,
+    request: &mut Request,
+) -> Result<(), Problem> {
+    let method = request.method();
     // The component compares owners in the step that creates; who reads looks at the row anyway.
-    let looks_itself = creates || (route == Route::Events && *method == Method::GET);
+    let looks_itself = creates(route, method) || (route == Route::Events && *method == Method::GET);
     if identity.user().is_some() && !looks_itself {
         let job = app.job(stream).await?.filter(|job| identity.sees(&job.user_id)).ok_or_else(Problem::not_found)?;
         request.extensions_mut().insert(Fence(Some(job.generation)));
     }
-    Ok(identity)
+    Ok(())
 }
 
 /// Which scopes let one in: any of them. None are needed for what everybody may see.
@@ -85,7 +105,7 @@ fn needs(route: Route, method: &Method) -> &'static [Scope] {
     }
 }
 
-async fn identify(
+async fn authenticate(
     app: &App,
     route: Route,
     method: &Method,
@@ -141,6 +161,11 @@ impl Fence {
             }
             (seen, wanted) => Ok(wanted.or(seen)),
         }
+    }
+
+    /// The generation that a request without one of its own is held to; none: to none.
+    pub(super) fn generation(self) -> Option<u64> {
+        self.0
     }
 
     /// Whether an answer of this generation may be given.

@@ -170,10 +170,11 @@ async fn handle(
     request: &mut Request,
 ) -> Result<Response, Problem> {
     let method = request.method().clone();
-    let identity = guard::admit(app, route, &method, stream.as_ref(), request).await?;
+    let identity = guard::identify(app, route, &method, stream.as_ref(), request).await?;
     let permit = rate::admit(app, &identity, route, &method)?;
-    request.extensions_mut().insert(identity);
+    request.extensions_mut().insert(identity.clone());
     if let Some(stream) = stream {
+        guard::fence(app, route, &stream, &identity, request).await?;
         let response = handle_stream(app, route, &stream, request).await?;
         return Ok(match permit {
             Some(permit) => held::hold(response, permit).map(BodyExt::boxed_unsync),
