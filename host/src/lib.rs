@@ -2,8 +2,9 @@
 //!
 //! | room | what it knows |
 //! |---|---|
-//! | [`config`], [`app`], [`shutdown`], [`descriptors`] | flags and environment; who is joined to whom; how it ends; open files |
-//! | [`auth`], [`rates`] | who asks, what they may do, and how often |
+//! | [`serve`], [`shutdown`] | the server at work; how it ends |
+//! | [`config`], [`app`], [`descriptors`] | flags and environment; who is joined to whom; open files |
+//! | [`auth`], [`rates`], [`tls`] | who asks, what they may do, and how often; encrypted connections |
 //! | [`http`] | hyper: routes, bodies, statuses |
 //! | [`engine`] | wasmtime: the component, one instance per live session |
 //! | [`store`] | the log and the job rows |
@@ -13,7 +14,7 @@
 //! | [`trace`] | logs and traces on their way out |
 //! | [`types`] | the words that all of them use |
 //!
-//! Arrows: main -> app -> http -> engine -> { store, sse }; http reads store and sse directly. Nothing points back.
+//! Arrows: main -> serve -> http -> app -> engine -> { store, sse }; http reads store and sse directly. Nothing points back.
 //! All of them may count: metrics is a leaf.
 
 pub mod app;
@@ -25,8 +26,10 @@ pub mod engine;
 pub mod http;
 pub mod metrics;
 pub mod rates;
+pub mod serve;
 pub mod shutdown;
 pub mod sse;
 pub mod store;
+pub mod tls;
 pub mod trace;
 pub mod types;

@@ -5,12 +5,14 @@
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use rejoin::app::{self, App};
+use rejoin::app::App;
 use rejoin::auth::issue;
 use rejoin::config::Config;
 use rejoin::engine::COMPONENT_SHA256;
+use rejoin::serve::serve as serve_until;
 use rejoin::{descriptors, doctor, http, shutdown, trace};
 use tokio::net::TcpListener;
 
@@ -47,13 +49,15 @@ fn run(config: Config) -> anyhow::Result<()> {
     let guard = trace::start(&config.watch, runtime.handle())?;
     tracing::debug!(?descriptors, "open files that are allowed");
     let served = runtime.block_on(serve(config));
-    drop(guard);
+    // Without an order in the end nobody waits for traces.
+    guard.end(*served.as_ref().unwrap_or(&Duration::ZERO));
     // Whatever still runs after the deadline, or after the second signal, is cut here.
     runtime.shutdown_background();
-    served
+    served.map(drop)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+/// Returns what is left of the time to stop.
+async fn serve(config: Config) -> anyhow::Result<Duration> {
     let listener = http::listen(config.listen).with_context(|| {
         format!("cannot listen on {}: choose another address with --listen or REJOIN_LISTEN", config.listen)
     })?;
@@ -74,7 +78,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        () = app::serve(app.clone(), listener, stop) => Ok(()),
+        left = serve_until(app.clone(), listener, stop) => Ok(left),
         () = figures => anyhow::bail!("the port of the metrics has closed"),
         Ok(()) = shutdown::signals(2) => anyhow::bail!("cut by the second signal"),
     }

@@ -1,6 +1,7 @@
 //! A network between a host and its Redis that a test may break: lost packets, refused connections, cut ones, deaf ones.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,41 +114,28 @@ async fn serve(client: TcpStream, target: SocketAddr, mut line: Line) -> Result<
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let subscribed = watch::Sender::new(false);
-    let listening = subscribed.subscribe();
+    let subscribed = AtomicBool::new(false);
+    let request = |bytes: &[u8], _| {
+        // As part of SSUBSCRIBE and PSUBSCRIBE too. A command cut in two by the network is missed: a test's are not.
+        if bytes.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
+            subscribed.store(true, Ordering::Relaxed);
+        }
+        true
+    };
+    let answer = |_: &[u8], weather| weather != Weather::Deaf || !subscribed.load(Ordering::Relaxed);
     // When either side has ended, the connection has.
     tokio::select! {
-        done = requests(from_client, to_server, line.clone(), subscribed) => done,
-        done = answers(from_server, to_client, line, listening) => done,
+        done = carry(from_client, to_server, line.clone(), request) => done,
+        done = carry(from_server, to_client, line, answer) => done,
     }
 }
 
-async fn requests(
+/// Passes on what comes, in one direction, as long as something comes; what does not arrive is lost.
+async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut line: Line,
-    subscribed: watch::Sender<bool>,
-) -> Result<()> {
-    let mut bytes = vec![0; 64 << 10];
-    loop {
-        let read = from.read(&mut bytes).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        // As part of SSUBSCRIBE and PSUBSCRIBE too. A command cut in two by the network is missed: a test's are not.
-        if bytes[..read].windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
-            subscribed.send_replace(true);
-        }
-        line.weather.wait_for(|weather| *weather != Weather::BlackHole).await?;
-        to.write_all(&bytes[..read]).await?;
-    }
-}
-
-async fn answers(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut line: Line,
-    subscribed: watch::Receiver<bool>,
+    arrives: impl Fn(&[u8], Weather) -> bool,
 ) -> Result<()> {
     let mut bytes = vec![0; 64 << 10];
     loop {
@@ -156,10 +144,9 @@ async fn answers(
             return Ok(());
         }
         let weather = *line.weather.wait_for(|weather| *weather != Weather::BlackHole).await?;
-        if weather == Weather::Deaf && *subscribed.borrow() {
-            continue;
+        if arrives(&bytes[..read], weather) {
+            to.write_all(&bytes[..read]).await?;
         }
-        to.write_all(&bytes[..read]).await?;
     }
 }
 

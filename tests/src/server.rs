@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use rejoin::app::{App, serve};
+use rejoin::app::App;
 use rejoin::config::Config;
 use rejoin::engine::RuntimeConfig;
+use rejoin::serve::serve;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -23,7 +24,7 @@ pub struct Server {
     /// Its inside, for what cannot be seen from outside.
     pub app: Arc<App>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Duration>,
 }
 
 impl Server {
@@ -76,7 +77,8 @@ impl Server {
     /// Ends it and waits until nothing of it runs.
     pub async fn stop(mut self) -> Result<()> {
         self.begin_stop();
-        Ok(self.task.await?)
+        self.task.await?;
+        Ok(())
     }
 }
 

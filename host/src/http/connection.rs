@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +17,7 @@ use super::held::hold_for;
 use super::line::Stalled;
 use super::opening::{Opening, Turn};
 use super::stall::Stall;
-use super::{Problem, Request, route, window};
+use super::{Request, dispatch, window};
 use crate::app::App;
 use crate::config::Config;
 use crate::shutdown::Shutdown;
@@ -124,7 +123,7 @@ where
         let version = request.version();
         let (app, asked) = (app.clone(), turn.ask(version));
         request.extensions_mut().insert(stalled.clone());
-        async move { Ok::<_, Infallible>(hold_for(version, route::respond(&app, request).await, asked)) }
+        async move { Ok::<_, Infallible>(hold_for(version, dispatch::respond(&app, request).await, asked)) }
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let ended = app.shutdown.token();
@@ -144,18 +143,6 @@ where
     if let Err(error) = served {
         tracing::debug!(error = %error, "connection ended");
     }
-}
-
-/// Errors: 431. (hyper refuses what does not fit its buffer by itself.)
-pub(super) fn fitting(request: &Request, head_bytes_max: usize) -> Result<(), Problem> {
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target + fields.sum::<usize>() <= head_bytes_max {
-        return Ok(());
-    }
-    let detail = format!("address and headers have at most {head_bytes_max} bytes (--head-bytes-max): send less");
-    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    Err(Problem::new(status, "head_too_large", detail).with("bytesMax", head_bytes_max))
 }
 
 /// hyper's own tasks (one a request of HTTP/2) belong to the same owner, and are cut when nobody takes what they give.

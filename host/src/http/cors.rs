@@ -13,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use super::groups::Part;
+use super::route::Part;
 use super::route::Route;
 use super::{Problem, Request, Response, answer};
 

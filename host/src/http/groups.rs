@@ -2,7 +2,8 @@
 //! is acknowledged. A group is a backend's reader: it gets every record, those with `"_internal": true` too.
 //!
 //! A group belongs to a generation. A consumer that goes on makes it anew for the next one, or when the store has lost
-//! it: `PUT` is harmless where the group is there.
+//! it: `PUT` is harmless where the group is there. What a user asks is for groups of the generation that was theirs when
+//! they were let in: those of a generation that took its place meanwhile are not touched.
 
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use serde::Deserialize;
 
 use super::answer::{self, Object};
 use super::query::{invalid, percent_decode};
-use super::{Problem, Query, Request, Response, body, guard, list};
+use super::route::Part;
+use super::{Problem, Query, Request, Response, admitted, body, list};
 use crate::app::App;
 use crate::store::groups::GROUPS_MAX;
-use crate::store::{NewGroup, Pending};
+use crate::store::{GroupKey, NewGroup, Pending};
 use crate::types::{Cursor, Entry, StreamId};
 
 /// Bytes of the name of a group or a consumer.
@@ -29,46 +31,6 @@ const REDELIVER_AFTER_MS: u64 = 30_000;
 /// Entries that are acknowledged at once.
 const IDS_MAX: usize = 1000;
 
-/// What of a group a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Itself,
-    Events,
-    Pending,
-    Ack,
-}
-
-impl Part {
-    /// Reads what follows the stream id in a path.
-    pub(super) fn of(tail: &str) -> Option<Self> {
-        let rest = tail.strip_prefix("groups/")?;
-        let Some((_, part)) = rest.split_once('/') else { return Some(Part::Itself) };
-        match part {
-            "events" => Some(Part::Events),
-            "pending" => Some(Part::Pending),
-            "ack" => Some(Part::Ack),
-            _ => None,
-        }
-    }
-
-    pub(super) fn template(self) -> &'static str {
-        match self {
-            Part::Itself => "/v1/streams/{id}/groups/{group}",
-            Part::Events => "/v1/streams/{id}/groups/{group}/events",
-            Part::Pending => "/v1/streams/{id}/groups/{group}/pending",
-            Part::Ack => "/v1/streams/{id}/groups/{group}/ack",
-        }
-    }
-
-    pub(super) fn methods(self) -> &'static str {
-        match self {
-            Part::Itself => "PUT, DELETE",
-            Part::Events | Part::Pending => "GET, HEAD",
-            Part::Ack => "POST",
-        }
-    }
-}
-
 /// Any request below `…/groups/{group}`.
 pub(super) async fn handle(
     app: &App,
@@ -76,25 +38,35 @@ pub(super) async fn handle(
     part: Part,
     request: &mut Request,
 ) -> Result<Response, Problem> {
-    let group = group_of(request.uri().path())?;
-    let (query, fence) = (Query::of(request.uri())?, guard::Fence::of(request));
+    let name = group_of(request.uri().path())?;
+    let query = Query::of(request.uri())?;
+    let group = GroupKey { stream, generation: admitted::Fence::of(request).generation(), name: &name };
     match part {
-        Part::Itself if *request.method() == Method::DELETE => {
-            app.store.delete_group(stream, &group).await?;
+        Part::Ack => acknowledge(app, group, request).await,
+        _ => without_body(app, group, part, request.method(), &query).await,
+    }
+}
+
+async fn without_body(
+    app: &App,
+    group: GroupKey<'_>,
+    part: Part,
+    method: &Method,
+    query: &Query,
+) -> Result<Response, Problem> {
+    match part {
+        Part::Itself if *method == Method::DELETE => {
+            app.store.delete_group(group).await?;
             Ok(answer::empty(StatusCode::NO_CONTENT))
         }
-        Part::Itself => create(app, stream, &group, &query).await,
-        Part::Events => events(app, stream, &group, &query, fence).await,
-        Part::Pending => {
-            let pending = app.store.pending(stream, &group, list::limit(&query)?).await?;
-            if !pending.iter().all(|one| fence.holds(one.id.generation)) {
-                return Err(Problem::not_found());
-            }
+        Part::Itself => create(app, group, query).await,
+        Part::Events => events(app, group, query).await,
+        Part::Pending | Part::Ack => {
+            let pending = app.store.pending(group, list::limit(query)?).await?;
             let pending: Vec<_> = pending.iter().map(pending_json).collect();
             let list = format!("[{}]", pending.join(","));
             Ok(answer::json(StatusCode::OK, Object::new().raw("pending", &list).end()))
         }
-        Part::Ack => acknowledge(app, stream, &group, request).await,
     }
 }
 
@@ -115,13 +87,13 @@ fn is_name(name: &str) -> bool {
 }
 
 /// `PUT …?from=start|now`: 201 for a new group, 200 for one that is there and stays where it is.
-async fn create(app: &App, stream: &StreamId, group: &str, query: &Query) -> Result<Response, Problem> {
+async fn create(app: &App, group: GroupKey<'_>, query: &Query) -> Result<Response, Problem> {
     let from_start = match query.get("from") {
         None | Some("" | "start") => true,
         Some("now") => false,
         Some(_) => return Err(invalid("from", "is start or now")),
     };
-    let status = match app.store.create_group(stream, group, from_start).await? {
+    let status = match app.store.create_group(group, from_start).await? {
         NewGroup::Made => StatusCode::CREATED,
         NewGroup::Existed => StatusCode::OK,
         NewGroup::NotFound => return Err(Problem::not_found()),
@@ -132,28 +104,22 @@ async fn create(app: &App, stream: &StreamId, group: &str, query: &Query) -> Res
         }
     };
     let mut object = Object::new();
-    object.string("streamId", stream.as_str()).string("group", group).bool("created", status == StatusCode::CREATED);
+    object
+        .string("streamId", group.stream.as_str())
+        .string("group", group.name)
+        .bool("created", status == StatusCode::CREATED);
     Ok(answer::json(status, object.end()))
 }
 
 /// `GET …/events?consumer=&count=&redeliverAfter=`: `{"entries":[{"id","records":[…]}…],"malformed":n}`.
-async fn events(
-    app: &App,
-    stream: &StreamId,
-    group: &str,
-    query: &Query,
-    fence: guard::Fence,
-) -> Result<Response, Problem> {
+async fn events(app: &App, group: GroupKey<'_>, query: &Query) -> Result<Response, Problem> {
     let consumer = query.get("consumer").filter(|name| is_name(name));
     let consumer = consumer.ok_or_else(|| invalid("consumer", "has 1 to 128 bytes of printable ASCII"))?;
     let count = query.number("count")?.unwrap_or(COUNT);
     let count = usize::try_from(count).ok().filter(|_| (1..=COUNT_MAX).contains(&count));
     let count = count.ok_or_else(|| invalid("count", "is 1 to 1000"))?;
     let after = Duration::from_millis(query.number("redeliverAfter")?.unwrap_or(REDELIVER_AFTER_MS));
-    let unseen = app.store.read_group(stream, group, consumer, count, ANSWER_BYTES, after).await?;
-    if !unseen.entries.iter().all(|entry| fence.holds(entry.first.generation)) {
-        return Err(Problem::not_found());
-    }
+    let unseen = app.store.read_group(group, consumer, count, ANSWER_BYTES, after).await?;
     let entries = format!("[{}]", unseen.entries.iter().map(entry_json).collect::<Vec<_>>().join(","));
     let json = Object::new().raw("entries", &entries).number("malformed", unseen.malformed).end();
     Ok(answer::json(StatusCode::OK, json))
@@ -180,13 +146,10 @@ struct Ack {
 }
 
 /// `POST …/ack` with `{"ids":[…]}`: `{"acknowledged":n}`, the number of those that were pending.
-async fn acknowledge(app: &App, stream: &StreamId, group: &str, request: &mut Request) -> Result<Response, Problem> {
-    let fence = guard::Fence::of(request);
+async fn acknowledge(app: &App, group: GroupKey<'_>, request: &mut Request) -> Result<Response, Problem> {
     let text = body::command(app, request).await?;
-    let mut ids = ids(&body::parse(&text)?)?;
-    // While the body came, the stream may have become somebody else's: of theirs nothing is acknowledged.
-    ids.retain(|id| fence.holds(id.generation));
-    let acknowledged = app.store.acknowledge(stream, group, &ids).await?;
+    let ids = ids(&body::parse(&text)?)?;
+    let acknowledged = app.store.acknowledge(group, &ids).await?;
     Ok(answer::json(StatusCode::OK, Object::new().number("acknowledged", acknowledged).end()))
 }
 
@@ -202,9 +165,50 @@ fn ids(ack: &Ack) -> Result<Vec<Cursor>, Problem> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use http::Uri;
+    use http_body_util::BodyExt as _;
 
     use super::*;
+    use crate::config::Config;
+    use crate::engine::Framing;
     use crate::types::RecordKind;
+
+    /// Nobody from outside can be made to come right between the look at the row and what follows: so it is asked here.
+    #[tokio::test]
+    async fn a_request_that_is_late_finds_no_group_of_a_stream_that_has_become_somebody_elses() {
+        let app = App::start(Config { sessions_max: 4, ..Config::default() }).await.expect("the component is built in");
+        let stream = StreamId::parse("s").expect("it is valid");
+        let create = async |user| {
+            let made = app.sessions.create(&stream, Some(user), None, "{}").await;
+            made.map(|(_, job)| job.generation).expect("it is free")
+        };
+        let ask = async |generation, method: Method, part| {
+            let group = GroupKey { stream: &stream, generation: Some(generation), name: "g" };
+            let query = Query::of(&Uri::from_static("/?consumer=a")).expect("it is decoded");
+            let response = without_body(&app, group, part, &method, &query).await?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.expect("it cannot fail").to_bytes();
+            Ok::<_, Problem>((status, String::from_utf8(body.to_vec()).expect("text")))
+        };
+        let anns = create("ann").await;
+        assert!(app.store.remove(&stream, anns).await.expect("memory"));
+        app.sessions.forget(&stream);
+        let bobs = create("bob").await;
+        assert_eq!(ask(bobs, Method::PUT, Part::Itself).await.expect("a new one").0, 201);
+        let record = r#"{"event":"x","data":{}}"#;
+        app.sessions.push(&stream, Some(bobs), Framing::Ndjson, record, None).await.expect("it is appended");
+
+        assert_eq!(ask(anns, Method::PUT, Part::Itself).await.expect_err("hers is gone").code, "not_found");
+        let nothing = (200, r#"{"entries":[],"malformed":0}"#.to_owned());
+        assert_eq!(ask(anns, Method::GET, Part::Events).await.expect("an answer"), nothing);
+        let (_, entry) = ask(bobs, Method::GET, Part::Events).await.expect("an answer");
+        assert!(entry.contains(record), "{entry}");
+        let nothing = (200, r#"{"pending":[]}"#.to_owned());
+        assert_eq!(ask(anns, Method::GET, Part::Pending).await.expect("an answer"), nothing);
+        assert_eq!(ask(anns, Method::DELETE, Part::Itself).await.expect("an answer").0, 204);
+        let (_, pending) = ask(bobs, Method::GET, Part::Pending).await.expect("an answer");
+        assert!(pending.contains(r#""deliveries":1"#), "his is as it was: {pending}");
+    }
 
     #[test]
     fn a_group_is_named_in_the_path_and_decoded_once() {

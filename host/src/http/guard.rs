@@ -1,31 +1,24 @@
-//! Who may come in: the one place where a request is let through to its handler.
+//! Who may come in: the one place where a request is let through to its handler. In this order: who it is and what the
+//! token allows ([`identify`]), how often they ask (`rate`), whose the stream is ([`fence`]).
 //!
 //! A stream of somebody else is not there: 404, with the body that an unknown stream has. Between this look at the row and
 //! what the handler does, a stream may be deleted and made anew by another user: so the handler of a user's request is held
-//! to the generation that was seen here ([`Fence`]), or looks at the owner of what it is about to answer ([`Theirs`]).
+//! to the generation that was seen here ([`Fence`]), or looks at the owner of what it is about to answer (`theirs`).
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
-use tokio_util::sync::CancellationToken;
 
-use super::groups::Part;
-use super::route::Route;
-use super::subscribe::source::Source;
+use super::admitted::Fence;
+use super::route::{Part, Route};
 use super::{Problem, Query, Request, cors, tickets};
 use crate::app::App;
 use crate::auth::{Identity, Refused, Scope};
-use crate::engine::{Content, Failure, Refusal, Snapshot};
-use crate::metrics::ReaderMeter;
-use crate::sse::Hub;
-use crate::store::{Page, StoreError};
-use crate::types::{Cursor, Job, StreamId};
+use crate::types::StreamId;
 
-/// Who asks, if they may. Errors: 401, 403; 404 for a stream of somebody else; 429.
-pub(super) async fn admit(
+/// Who asks, if they may at all. The store is asked for a ticket only: what follows is not yet counted.
+///
+/// Errors: 401, 403; 404 for a stream that the token is not for.
+pub(super) async fn identify(
     app: &App,
     route: Route,
     method: &Method,
@@ -40,7 +33,7 @@ pub(super) async fn admit(
     if needs.is_empty() {
         return Ok(Identity::nobody());
     }
-    let identity = identify(app, route, method, stream, request).await?;
+    let identity = authenticate(app, route, method, stream, request).await?;
     if !needs.iter().any(|scope| identity.may(*scope)) {
         return Err(Problem::insufficient_scope(needs));
     }
@@ -51,18 +44,35 @@ pub(super) async fn admit(
         }
         return Ok(identity);
     };
-    let creates = route == Route::Stream && *method == Method::POST;
     if !identity.fits(stream) {
         let detail = "the access token is for other streams (`stream`): choose an id that it names";
+        let creates = creates(route, method);
         return Err(if creates { Problem::forbidden("forbidden", detail) } else { Problem::not_found() });
     }
+    Ok(identity)
+}
+
+fn creates(route: Route, method: &Method) -> bool {
+    route == Route::Stream && *method == Method::POST
+}
+
+/// Holds a user's request to the generation that the stream has now, where it is theirs. To be called when the request
+/// was counted: a user who asks too often costs the store nothing. Errors: 404 for a stream of somebody else.
+pub(super) async fn fence(
+    app: &App,
+    route: Route,
+    stream: &StreamId,
+    identity: &Identity,
+    request: &mut Request,
+) -> Result<(), Problem> {
+    let method = request.method();
     // The component compares owners in the step that creates; who reads looks at the row anyway.
-    let looks_itself = creates || (route == Route::Events && *method == Method::GET);
+    let looks_itself = creates(route, method) || (route == Route::Events && *method == Method::GET);
     if identity.user().is_some() && !looks_itself {
         let job = app.job(stream).await?.filter(|job| identity.sees(&job.user_id)).ok_or_else(Problem::not_found)?;
-        request.extensions_mut().insert(Fence(Some(job.generation)));
+        request.extensions_mut().insert(Fence::at(job.generation));
     }
-    Ok(identity)
+    Ok(())
 }
 
 /// Which scopes let one in: any of them. None are needed for what everybody may see.
@@ -85,7 +95,7 @@ fn needs(route: Route, method: &Method) -> &'static [Scope] {
     }
 }
 
-async fn identify(
+async fn authenticate(
     app: &App,
     route: Route,
     method: &Method,
@@ -116,106 +126,6 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     Ok(Some(token.trim_matches(' ')))
 }
 
-/// Who was let in. Nobody, where that was forgotten.
-pub(super) fn identity(request: &Request) -> Identity {
-    request.extensions().get().cloned().unwrap_or_else(Identity::nobody)
-}
-
-/// The generation that was theirs when a user was let in; none for those who may act on every stream.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fence(Option<u64>);
-
-impl Fence {
-    /// That of this request.
-    pub(super) fn of(request: &Request) -> Self {
-        request.extensions().get().copied().unwrap_or_default()
-    }
-
-    /// The generation that a command is for, when `wanted` is what it says itself.
-    ///
-    /// Errors: 409 `generation_replaced` for one that was not there yet.
-    pub(super) fn bind(self, wanted: Option<u64>) -> Result<Option<u64>, Problem> {
-        match (self.0, wanted) {
-            (Some(seen), Some(wanted)) if wanted > seen => {
-                Err(Failure::Refused(Refusal::GenerationReplaced(seen)).into())
-            }
-            (seen, wanted) => Ok(wanted.or(seen)),
-        }
-    }
-
-    /// Whether an answer of this generation may be given.
-    pub(super) fn holds(self, generation: u64) -> bool {
-        self.0.is_none_or(|seen| seen == generation)
-    }
-}
-
-/// The house as one user sees it: streams of others are not there, and a stream that becomes somebody else's is gone.
-pub(super) struct Theirs {
-    app: Arc<App>,
-    identity: Identity,
-}
-
-/// What whoever asks may draw from.
-pub(super) fn source(app: &Arc<App>, identity: Identity) -> Arc<dyn Source> {
-    match identity.user() {
-        None => Arc::<App>::clone(app),
-        Some(_) => Arc::new(Theirs { app: Arc::clone(app), identity }),
-    }
-}
-
-impl Source for Theirs {
-    fn job<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Job>, StoreError>> {
-        Box::pin(async { Ok(self.app.job(stream).await?.filter(|job| self.identity.sees(&job.user_id))) })
-    }
-
-    // A position names its generation, and of another one nothing is read.
-    fn read<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Cursor,
-        bytes_max: usize,
-    ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.app.store.read(stream, after, bytes_max)
-    }
-
-    fn hub(&self) -> &Arc<Hub> {
-        &self.app.hub
-    }
-
-    fn readers<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<bool>, StoreError>> {
-        Source::readers(&*self.app, stream)
-    }
-
-    fn shutdown(&self) -> CancellationToken {
-        Source::shutdown(&*self.app)
-    }
-
-    fn keep_alive(&self) -> Duration {
-        Source::keep_alive(&*self.app)
-    }
-
-    fn meter(&self) -> ReaderMeter {
-        Source::meter(&*self.app)
-    }
-
-    fn snapshot<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Snapshot, Failure>> {
-        Box::pin(async {
-            let snapshot = self.app.sessions.snapshot(stream).await?;
-            // Looked at afterwards: whose it was before says nothing about what the state was taken of.
-            let job = self.job(stream).await?.filter(|job| job.generation == snapshot.at.generation);
-            job.map(|_| snapshot).ok_or(Failure::Refused(Refusal::NotFound))
-        })
-    }
-
-    fn content<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Content, Failure>> {
-        Box::pin(async {
-            let content = self.app.sessions.content(stream).await?;
-            let theirs = self.identity.sees(&content.job.user_id);
-            if theirs { Ok(content) } else { Err(Failure::Refused(Refusal::NotFound)) }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -235,16 +145,5 @@ mod tests {
         for bad in [&["Basic abc"][..], &["Bearer"], &["abc"], &[""], &["Bearer a", "Bearer b"]] {
             assert_eq!(read(bad), Err(401), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_command_is_for_what_was_seen_and_never_for_what_came_after() {
-        let bind = |seen, wanted| Fence(seen).bind(wanted).map_err(|problem| problem.code);
-        assert_eq!(bind(None, None), Ok(None));
-        assert_eq!(bind(None, Some(9)), Ok(Some(9)));
-        assert_eq!(bind(Some(7), None), Ok(Some(7)));
-        assert_eq!(bind(Some(7), Some(6)), Ok(Some(6)), "the session says that it was replaced");
-        assert_eq!(bind(Some(7), Some(8)), Err("generation_replaced"));
-        assert!(Fence(Some(7)).holds(7) && !Fence(Some(7)).holds(8) && Fence(None).holds(8));
     }
 }

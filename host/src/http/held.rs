@@ -1,4 +1,5 @@
-//! An answer, and what is held until its last byte is handed over: a user's permit, a connection's turn.
+//! An answer, what is held until its last byte is handed over (a user's permit, a connection's turn), and the pace at which
+//! a connection takes it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,34 +14,55 @@ use super::{Body, Response, window};
 /// permit: whatever is larger is handed over piece by piece, each when the one before has gone.
 const SLICE: usize = 16 * 1024;
 
-/// A body that keeps `T` until it ends or is dropped.
+type Polled = Poll<Option<Result<Frame<Bytes>, Infallible>>>;
+
+/// A body that keeps `T` until it is dropped.
 pub(super) struct Held<T> {
     body: Body,
-    slice: usize,
-    /// Of the last frame, what was not handed over yet.
-    rest: Bytes,
     _held: T,
 }
 
 /// The same answer, holding `held`.
 pub(super) fn hold<T>(response: Response, held: T) -> http::Response<Held<T>> {
-    response.map(|body| Held { body, slice: usize::MAX, rest: Bytes::new(), _held: held })
-}
-
-/// The same for a connection, which takes it in pieces where that matters.
-pub(super) fn hold_for<T>(version: http::Version, response: Response, held: T) -> http::Response<Held<T>> {
-    let slice = if version == http::Version::HTTP_2 { SLICE } else { usize::MAX };
-    response.map(|body| Held { body, slice, rest: Bytes::new(), _held: held })
+    response.map(|body| Held { body, _held: held })
 }
 
 impl<T: Unpin> http_body::Body for Held<T> {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What a connection gets: in pieces where that matters, and noted for the clock of `window`.
+pub(super) struct Paced<T> {
+    body: Held<T>,
+    slice: usize,
+    /// Of the last frame, what was not handed over yet.
+    rest: Bytes,
+}
+
+/// The same answer for a connection of this version, holding `held`.
+pub(super) fn hold_for<T>(version: http::Version, response: Response, held: T) -> http::Response<Paced<T>> {
+    let slice = if version == http::Version::HTTP_2 { SLICE } else { usize::MAX };
+    hold(response, held).map(|body| Paced { body, slice, rest: Bytes::new() })
+}
+
+impl<T: Unpin> http_body::Body for Paced<T> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
         if self.rest.is_empty() {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| data.len() > self.slice) => {

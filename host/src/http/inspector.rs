@@ -13,13 +13,10 @@ use tokio::time::MissedTickBehavior;
 pub(super) use self::files::File;
 use super::answer::{self, Object};
 use super::{Problem, Response};
-use crate::app::App;
+use crate::app::{App, SAMPLES_MAX};
 use crate::auth::Identity;
 use crate::engine::{Failure, Framing};
 use crate::types::{StreamId, now_ms};
-
-/// Samples that play at a time.
-pub(crate) const SAMPLES_MAX: usize = 8;
 
 /// One record a line.
 const SAMPLE: &str = include_str!("inspector/sample.jsonl");

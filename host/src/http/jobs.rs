@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{self, Object};
 use super::query::invalid;
-use super::{Problem, Query, Request, Response, body, guard};
+use super::{Problem, Query, Request, Response, admitted, body, theirs};
 use crate::app::App;
 use crate::auth::{Identity, Scope};
 use crate::engine::{Failure, Refusal};
@@ -43,7 +43,7 @@ fn owner<'a>(identity: &'a Identity, text: &str) -> Result<Option<&'a str>, Prob
 pub(super) async fn create(app: &Arc<App>, stream: &StreamId, request: &mut Request) -> Result<Response, Problem> {
     let text = body::command(app, request).await?;
     let key = body::header(request.headers(), "idempotency-key", KEY_BYTES_MAX)?;
-    let identity = guard::identity(request);
+    let identity = admitted::identity(request);
     let (made, job) = app.sessions.create(stream, owner(&identity, &text)?, key, &text).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer::job_changed(status, stream, &job))
@@ -51,7 +51,7 @@ pub(super) async fn create(app: &Arc<App>, stream: &StreamId, request: &mut Requ
 
 /// `HEAD` of anything below a stream: whether it exists.
 pub(super) async fn exists(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    known(app, stream, &guard::identity(request)).await.map(|_| answer::json(StatusCode::OK, ""))
+    known(app, stream, &admitted::identity(request)).await.map(|_| answer::json(StatusCode::OK, ""))
 }
 
 async fn known(app: &App, stream: &StreamId, identity: &Identity) -> Result<Job, Problem> {
@@ -60,11 +60,11 @@ async fn known(app: &App, stream: &StreamId, identity: &Identity) -> Result<Job,
 
 /// `GET /v1/streams/{id}`: with `?content=false` only the row, which opens no session.
 pub(super) async fn read(app: &Arc<App>, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let (query, identity) = (Query::of(request.uri())?, guard::identity(request));
+    let (query, identity) = (Query::of(request.uri())?, admitted::identity(request));
     let mut job = known(app, stream, &identity).await?;
     let (mut at, mut parts) = (job.cursor(), None);
     if query.flag("content")?.unwrap_or(true) {
-        let content = guard::source(app, identity).content(stream).await?;
+        let content = theirs::source(app, identity).content(stream).await?;
         (job, at, parts) = (content.job, content.at, Some(content.parts));
     }
     let mut object = Object::new();
@@ -83,13 +83,13 @@ pub(super) async fn read(app: &Arc<App>, stream: &StreamId, request: &Request) -
 /// `PATCH /v1/streams/{id}`: metadata.
 pub(super) async fn update(app: &App, stream: &StreamId, request: &mut Request) -> Result<Response, Problem> {
     let text = body::command(app, request).await?;
-    let job = app.sessions.update(stream, guard::Fence::of(request).bind(None)?, &text).await?;
+    let job = app.sessions.update(stream, admitted::Fence::of(request).bind(None)?, &text).await?;
     Ok(answer::job_changed(StatusCode::OK, stream, &job))
 }
 
 /// `DELETE /v1/streams/{id}`: aborts an active job, then forgets it all.
 pub(super) async fn delete(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let job = known(app, stream, &guard::identity(request)).await?;
+    let job = known(app, stream, &admitted::identity(request)).await?;
     if !job.status.is_terminal() {
         match app.sessions.abort(stream, Some(job.generation)).await {
             // Somebody else ended it, or its content cannot be had any more: it goes all the same.
@@ -122,7 +122,7 @@ pub(super) async fn complete(app: &App, stream: &StreamId, request: &mut Request
     let end = End::of(request)?;
     let text = body::command(app, request).await?;
     let command: Complete<'_> = body::parse(&text)?;
-    let generation = guard::Fence::of(request).bind(command.generation.or(end.generation))?;
+    let generation = admitted::Fence::of(request).bind(command.generation.or(end.generation))?;
     let job = match (command.error, command.final_event) {
         (Some(_), Some(_)) => return Err(Problem::invalid_request("give finalEvent or error, not both")),
         (Some(reason), None) => app.sessions.fail(stream, generation, &reason).await?,
@@ -143,7 +143,7 @@ pub(super) async fn abort(app: &App, stream: &StreamId, request: &mut Request) -
     let end = End::of(request)?;
     let text = body::command(app, request).await?;
     let command: Abort = body::parse(&text)?;
-    let generation = guard::Fence::of(request).bind(command.generation.or(end.generation))?;
+    let generation = admitted::Fence::of(request).bind(command.generation.or(end.generation))?;
     let aborted = app.sessions.abort(stream, generation).await.map_err(|failure| match failure {
         Failure::Refused(Refusal::NotActive(status)) => Problem::settled("already_settled", Status::from(status)),
         other => other.into(),
@@ -204,8 +204,8 @@ pub(super) async fn action(app: &App, stream: &StreamId, request: &mut Request) 
     let fence = Query::of(request.uri())?.number("generation")?;
     let text = body::command(app, request).await?;
     let command: Action<'_> = body::parse(&text)?;
-    let generation = guard::Fence::of(request).bind(command.generation.or(fence))?;
-    if command.kind == "request" && !guard::identity(request).may(Scope::Produce) {
+    let generation = admitted::Fence::of(request).bind(command.generation.or(fence))?;
+    if command.kind == "request" && !admitted::identity(request).may(Scope::Produce) {
         return Err(Problem::insufficient_scope(&[Scope::Produce]));
     }
     let job = match (&*command.kind, command.action, command.action_id) {
@@ -224,10 +224,10 @@ pub(super) async fn action(app: &App, stream: &StreamId, request: &mut Request) 
 
 /// `GET …/resume`: the whole state, and the cursor it covers.
 pub(super) async fn resume(app: &Arc<App>, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let identity = guard::identity(request);
+    let identity = admitted::identity(request);
     // A session may outlive its stream by some seconds: the store says what exists.
     known(app, stream, &identity).await?;
-    let snapshot = guard::source(app, identity).snapshot(stream).await?;
+    let snapshot = theirs::source(app, identity).snapshot(stream).await?;
     let mut object = Object::new();
     object.string("cursor", &snapshot.at.to_string()).number("generation", snapshot.at.generation);
     let json = object.members_of(&snapshot.state).end();

@@ -70,6 +70,22 @@ async fn visible(app: &App, identity: &Identity, query: store::Query) -> Result<
     }
 }
 
+/// How many jobs of a user there are in each status among the streams that the token names.
+async fn count_visible(app: &App, identity: &Identity, user: &str) -> Result<[u64; 5], Problem> {
+    let (mut counts, mut after) = ([0; 5], None);
+    loop {
+        let query =
+            store::Query { user_id: Some(user.to_owned()), status: None, limit: ROWS_OF_LIMITED, after: after.take() };
+        let page = app.store.list(query).await?;
+        for (_, job) in page.iter().filter(|(stream, _)| identity.fits(stream)) {
+            let status = Status::ALL.iter().zip(&mut counts).find(|(status, _)| **status == job.status);
+            status.into_iter().for_each(|(_, count)| *count += 1);
+        }
+        let Some((stream, job)) = page.last().filter(|_| page.len() >= ROWS_OF_LIMITED) else { return Ok(counts) };
+        after = Some((job.created_ms, stream.clone()));
+    }
+}
+
 /// `limit` of a page: 1 to 1000. Errors: 400 `invalid_query`.
 pub(super) fn limit(query: &Query) -> Result<usize, Problem> {
     let limit = query.number("limit")?.unwrap_or(LIMIT);
@@ -99,9 +115,11 @@ pub(super) fn probe(query: &Query) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `GET /v1/stats`. A user's has the counts of their own jobs, and nothing of the host.
+/// `GET /v1/stats`. A user's has the counts of their own jobs, among the streams that the token names, and nothing of the
+/// host.
 pub(super) async fn stats(app: &App, identity: &Identity) -> Result<Response, Problem> {
     let counts = match identity.user() {
+        Some(user) if identity.is_limited() => count_visible(app, identity, user).await?,
         Some(user) => app.patience().ask(|| app.store.counts_of(user)).await?,
         None => app.patience().ask(|| app.store.counts()).await?,
     };

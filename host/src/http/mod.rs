@@ -2,10 +2,11 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | [`connection`], [`tls`] | one port for HTTP/1.1 and HTTP/2, plain or encrypted |
+//! | [`connection`] | one port for HTTP/1.1 and HTTP/2, plain or encrypted |
 //! | `opening`, `stall`, `window` | who is cut: for a head without end, for taking nothing |
-//! | [`route`], `query`, `negotiate` | from method, path and headers to a handler |
+//! | `dispatch`, [`route`], `query`, `negotiate` | from method, path and headers to a handler |
 //! | `guard`, `cors`, `tickets` | who may come in; pages of other origins; what an address may carry |
+//! | `admitted`, `theirs` | what a handler knows of whoever was let in; the house as they see it |
 //! | `rate`, `held` | how often, and how many at a time |
 //! | `line` | what the log says of a request |
 //! | [`error`] | the one place where errors become statuses |
@@ -15,10 +16,12 @@
 //! | `openapi`, `etag` | the API document; who has it already |
 //! | [`jobs`], [`page`], [`list`], [`groups`], `subscribers`, [`inspector`], [`metrics`] | the other routes |
 
+mod admitted;
 pub mod answer;
 mod body;
 pub mod connection;
 mod cors;
+mod dispatch;
 pub mod error;
 mod etag;
 mod gather;
@@ -46,8 +49,8 @@ pub mod signals;
 mod stall;
 pub mod subscribe;
 mod subscribers;
+mod theirs;
 mod tickets;
-pub mod tls;
 mod window;
 
 use std::convert::Infallible;

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::answer::{self, Object};
-use super::{Problem, Query, Request, Response, guard, list};
+use super::{Problem, Query, Request, Response, admitted, list};
 use crate::app::App;
 use crate::store::Page;
 use crate::types::{Cursor, Entry, RecordKind, StreamId};
@@ -15,7 +15,7 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Records strictly after `?after=`, at most `?limit=`; internal ones are passed over. `next`: where the next page
 /// starts, null when this one reaches the end of the log.
 pub(super) async fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let (query, identity) = (&Query::of(request.uri())?, guard::identity(request));
+    let (query, identity) = (&Query::of(request.uri())?, admitted::identity(request));
     let limit = list::limit(query)?;
     let job = app.job(stream).await?.filter(|job| identity.sees(&job.user_id)).ok_or_else(Problem::not_found)?;
     let after = match query.get("after").filter(|text| !text.is_empty()) {

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::query::percent_decode;
-use super::{Problem, Query, body, groups, list, negotiate, produce, subscribe};
+use super::{Problem, Query, body, groups, list, negotiate, produce, route, subscribe};
 use crate::types::StreamId;
 
 /// What was seen.
@@ -40,7 +40,7 @@ pub fn head(uri: &str, headers: &[(&str, &str)]) -> Option<Seen> {
     }
     let path = uri.path().strip_prefix("/v1/streams/").unwrap_or_default();
     let (name, tail) = path.split_once('/').unwrap_or((path, ""));
-    if groups::Part::of(tail).is_some() {
+    if route::Part::of(tail).is_some() {
         note(groups::probe(uri.path()).err());
     }
     let name = percent_decode(name).and_then(|name| StreamId::parse(&name).ok());

@@ -16,7 +16,7 @@ use super::gather::{Cut, Gather};
 use super::line::Moved;
 use super::lines::{self, Batch, Broken, Why};
 use super::negotiate::ContentType;
-use super::{Problem, Query, Request, Response, body, guard};
+use super::{Problem, Query, Request, Response, admitted, body};
 use crate::app::App;
 use crate::engine::{Dialect, Failure, Framing, Producer, Translated, Translator};
 use crate::types::{Cursor, StreamId};
@@ -29,7 +29,7 @@ const PRODUCER_ID_BYTES_MAX: usize = 128;
 ///
 /// Errors: what stopped it, with the same members and `line`: everything before is kept, nothing from there on.
 pub(super) async fn handle(app: &Arc<App>, stream: &StreamId, request: &mut Request) -> Result<Response, Problem> {
-    let generation = guard::Fence::of(request).bind(Query::of(request.uri())?.number("generation")?)?;
+    let generation = admitted::Fence::of(request).bind(Query::of(request.uri())?.number("generation")?)?;
     let producer = producer(request.headers())?;
     let format = Format::of(request.headers())?;
     let (moved, is_open) = (Moved::of(request), request.body().size_hint().exact().is_none());

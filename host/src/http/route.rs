@@ -1,21 +1,8 @@
-//! From method and path to a handler.
+//! What paths there are, and which methods each knows.
 
-use std::sync::Arc;
+use http::Method;
 
-use http::{HeaderValue, Method, StatusCode};
-use http_body::Body as _;
-use http_body_util::BodyExt;
-
-use tracing::Instrument as _;
-
-use super::line::Line;
-use super::query::percent_decode;
-use super::{
-    Problem, Query, Request, Response, answer, body, connection, cors, groups, guard, held, inspector, jobs, list,
-    metrics, negotiate, openapi, page, produce, rate, signals, subscribe, subscribers, tickets,
-};
-use crate::app::App;
-use crate::types::StreamId;
+use super::inspector;
 
 /// What stands on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +27,7 @@ pub(super) enum Route {
     Signals,
     Tickets,
     Subscribers,
-    Group(groups::Part),
+    Group(Part),
 }
 
 impl Route {
@@ -73,7 +60,7 @@ impl Route {
             "signals" => Route::Signals,
             "tickets" => Route::Tickets,
             "subscribers" => Route::Subscribers,
-            _ => Route::Group(groups::Part::of(tail)?),
+            _ => Route::Group(Part::of(tail)?),
         };
         Some((route, id))
     }
@@ -117,121 +104,53 @@ impl Route {
         }
     }
 
-    fn knows(self, method: &Method) -> bool {
+    pub(super) fn knows(self, method: &Method) -> bool {
         self.methods().split(", ").any(|known| known == method.as_str())
     }
 
-    fn has_stream(self) -> bool {
+    pub(super) fn has_stream(self) -> bool {
         self.template().contains("{id}")
     }
 }
 
-/// Answers one request, whatever it is.
-pub async fn respond(app: &Arc<App>, mut request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    let route = Route::of(&path);
-    let (asked, origins) = (cors::Asked::of(&request), app.config.access.cors_origins.as_slice());
-    let stream = route.filter(|(route, _)| route.has_stream()).map(|(_, id)| stream_id(id));
-    let known = stream.as_ref().and_then(|stream| stream.as_ref().ok()).cloned();
-    let mut line = Line::new(app, route.map_or("", |(route, _)| route.template()), known, &mut request);
-    let answered = match route {
-        _ if let Err(problem) = connection::fitting(&request, app.config.door.head_bytes_max) => Err(problem),
-        _ if let Some(preflight) = asked.preflight(origins) => preflight,
-        None => {
-            let detail = "no such path: GET / shows what there is";
-            Err(Problem::new(StatusCode::NOT_FOUND, "unknown_path", detail))
+/// What of a group a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Itself,
+    Events,
+    Pending,
+    Ack,
+}
+
+impl Part {
+    /// Reads what follows the stream id in a path.
+    pub(super) fn of(tail: &str) -> Option<Self> {
+        let rest = tail.strip_prefix("groups/")?;
+        let Some((_, part)) = rest.split_once('/') else { return Some(Part::Itself) };
+        match part {
+            "events" => Some(Part::Events),
+            "pending" => Some(Part::Pending),
+            "ack" => Some(Part::Ack),
+            _ => None,
         }
-        Some((route, _)) if !route.knows(request.method()) => Err(Problem::method_not_allowed(route.methods())),
-        Some((route, _)) => match stream.transpose() {
-            Ok(stream) => handle(app, route, stream, &mut request).instrument(line.span()).await,
-            Err(problem) => Err(problem),
-        },
-    };
-    let method = request.method().clone();
-    let mut response = answered.unwrap_or_else(|problem| {
-        line.problem(problem.code);
-        // A client that is still sending must be able to read why it was refused.
-        if !request.body().is_end_stream() {
-            app.shutdown.spawn(body::drain(request.into_body()));
+    }
+
+    pub(super) fn template(self) -> &'static str {
+        match self {
+            Part::Itself => "/v1/streams/{id}/groups/{group}",
+            Part::Events => "/v1/streams/{id}/groups/{group}/events",
+            Part::Pending => "/v1/streams/{id}/groups/{group}/pending",
+            Part::Ack => "/v1/streams/{id}/groups/{group}/ack",
         }
-        problem.response()
-    });
-    asked.mark(origins, &mut response);
-    if let Ok(context) = HeaderValue::try_from(line.context().to_string()) {
-        response.headers_mut().insert("traceresponse", context);
     }
-    line.answered(if method == Method::HEAD { answer::head_of(response) } else { response })
-}
 
-async fn handle(
-    app: &Arc<App>,
-    route: Route,
-    stream: Option<StreamId>,
-    request: &mut Request,
-) -> Result<Response, Problem> {
-    let method = request.method().clone();
-    let identity = guard::admit(app, route, &method, stream.as_ref(), request).await?;
-    let permit = rate::admit(app, &identity, route, &method)?;
-    request.extensions_mut().insert(identity);
-    if let Some(stream) = stream {
-        let response = handle_stream(app, route, &stream, request).await?;
-        return Ok(match permit {
-            Some(permit) => held::hold(response, permit).map(BodyExt::boxed_unsync),
-            None => response,
-        });
+    pub(super) fn methods(self) -> &'static str {
+        match self {
+            Part::Itself => "PUT, DELETE",
+            Part::Events | Part::Pending => "GET, HEAD",
+            Part::Ack => "POST",
+        }
     }
-    match route {
-        Route::Inspector => Ok(inspector::File::PAGE.answer(request.headers())),
-        Route::File(file) => Ok(file.answer(request.headers())),
-        Route::Sample => inspector::sample(app, &guard::identity(request)).await,
-        Route::ApiPage => Ok(inspector::File::API.answer(request.headers())),
-        Route::ApiDocument => Ok(openapi::document(request.headers())),
-        Route::Health => Ok(list::health()),
-        Route::Ready => list::ready(app).await,
-        Route::Stats => list::stats(app, &guard::identity(request)).await,
-        Route::Metrics => Ok(metrics::answer(app).await),
-        _ => list::list(app, &guard::identity(request), &Query::of(request.uri())?).await,
-    }
-}
-
-async fn handle_stream(
-    app: &Arc<App>,
-    route: Route,
-    stream: &StreamId,
-    request: &mut Request,
-) -> Result<Response, Problem> {
-    let method = request.method().clone();
-    if method == Method::HEAD {
-        // Nothing is opened for a client that wants no body.
-        return jobs::exists(app, stream, request).await;
-    }
-    match route {
-        Route::Events if method == Method::POST => produce::handle(app, stream, request).await,
-        Route::Events => match negotiate::shape(request.headers(), &Query::of(request.uri())?)? {
-            negotiate::Shape::Live => subscribe::handle(app, stream, request).await,
-            negotiate::Shape::Page => page::handle(app, stream, request).await,
-        },
-        Route::Signals => signals::handle(app, stream, request).await,
-        Route::Group(part) => groups::handle(app, stream, part, request).await,
-        Route::Tickets => tickets::create(app, stream, request).await,
-        Route::Subscribers => subscribers::handle(app, stream, request).await,
-        Route::Resume => jobs::resume(app, stream, request).await,
-        Route::Complete => jobs::complete(app, stream, request).await,
-        Route::Abort => jobs::abort(app, stream, request).await,
-        Route::Action => jobs::action(app, stream, request).await,
-        _ => match method {
-            Method::POST => jobs::create(app, stream, request).await,
-            Method::PATCH => jobs::update(app, stream, request).await,
-            Method::DELETE => jobs::delete(app, stream, request).await,
-            _ => jobs::read(app, stream, request).await,
-        },
-    }
-}
-
-/// The id in a path, percent-decoded exactly once. Errors: 400 `invalid_stream_id`.
-fn stream_id(raw: &str) -> Result<StreamId, Problem> {
-    let name = percent_decode(raw).ok_or("a stream id in a path is percent-encoded");
-    name.and_then(|name| StreamId::parse(&name)).map_err(|rule| Problem::bad_request("invalid_stream_id", rule))
 }
 
 #[cfg(test)]
@@ -256,10 +175,10 @@ mod tests {
             ("/inspector/../main.js", None),
             ("/inspector/", None),
             ("/v1/streams/events/events", Some((Route::Events, "events"))),
-            ("/v1/streams/a/groups/g", Some((Route::Group(groups::Part::Itself), "a"))),
-            ("/v1/streams/a/groups/events/events", Some((Route::Group(groups::Part::Events), "a"))),
-            ("/v1/streams/a/groups/g%2Fh/pending", Some((Route::Group(groups::Part::Pending), "a"))),
-            ("/v1/streams/a/groups/g/ack", Some((Route::Group(groups::Part::Ack), "a"))),
+            ("/v1/streams/a/groups/g", Some((Route::Group(Part::Itself), "a"))),
+            ("/v1/streams/a/groups/events/events", Some((Route::Group(Part::Events), "a"))),
+            ("/v1/streams/a/groups/g%2Fh/pending", Some((Route::Group(Part::Pending), "a"))),
+            ("/v1/streams/a/groups/g/ack", Some((Route::Group(Part::Ack), "a"))),
             ("/v1/streams/a/groups", None),
             ("/v1/streams/a/groups/g/nothing", None),
             ("/v1/streams/a/groups/g/ack/", None),
@@ -279,15 +198,5 @@ mod tests {
         assert!(Route::Stream.knows(&Method::PATCH) && Route::Events.knows(&Method::HEAD));
         assert!(!Route::Complete.knows(&Method::GET) && !Route::List.knows(&Method::POST));
         assert!(!Route::Stream.knows(&Method::OPTIONS));
-    }
-
-    #[test]
-    fn a_stream_id_is_decoded_exactly_once() {
-        assert_eq!(stream_id("a%2Fb").expect("valid").as_str(), "a/b");
-        assert_eq!(stream_id("a%252Fb").expect("valid").as_str(), "a%2Fb");
-        assert_eq!(stream_id("a+b").expect("valid").as_str(), "a+b");
-        for bad in ["", ".", "%2e%2E", "%", "a%20b", "%00", "%ff", &"x".repeat(257)] {
-            assert_eq!(stream_id(bad).expect_err(bad).code, "invalid_stream_id", "{bad}");
-        }
     }
 }

@@ -27,7 +27,7 @@ use super::line::Moved;
 use super::subscribe::clock::{Clock, Interrupted};
 use super::subscribe::source::Source;
 use super::subscribe::{response, too_many};
-use super::{Problem, Query, Request, Response, guard};
+use super::{Problem, Query, Request, Response, admitted, theirs};
 use crate::app::App;
 use crate::engine::{Failure, Refusal};
 use crate::sse::{Heard, Hub, Listener, Signal, frame};
@@ -36,7 +36,7 @@ use crate::types::{Job, Status, StreamId};
 /// Answers with the signals of the current generation, or of `?generation=`.
 pub async fn handle(app: &Arc<App>, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let generation = Query::of(request.uri())?.number("generation")?;
-    open(guard::source(app, guard::identity(request)), stream, generation, Moved::of(request)).await
+    open(theirs::source(app, admitted::identity(request)), stream, generation, Moved::of(request)).await
 }
 
 async fn open(

@@ -24,7 +24,7 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use self::live::Live;
 use self::source::Source;
 use super::line::Moved;
-use super::{Body, Problem, Query, Request, Response, guard};
+use super::{Body, Problem, Query, Request, Response, admitted, theirs};
 use crate::app::App;
 use crate::metrics::Resume;
 use crate::sse::{TooMany, frame};
@@ -44,7 +44,7 @@ enum Wanted {
 /// Answers with the live stream, with 204 when there is nothing to come, or with why not.
 pub async fn handle(app: &Arc<App>, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let wanted = Wanted::parse(request.headers(), &Query::of(request.uri())?)?;
-    open(guard::source(app, guard::identity(request)), stream, wanted, Moved::of(request)).await
+    open(theirs::source(app, admitted::identity(request)), stream, wanted, Moved::of(request)).await
 }
 
 impl Wanted {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::answer::{self, Object};
-use super::{Problem, Request, Response, guard};
+use super::{Problem, Request, Response, admitted};
 use crate::app::App;
 use crate::sse::Readers;
 use crate::types::{Cursor, StreamId};
@@ -14,7 +14,7 @@ const ROWS_MAX: usize = 1000;
 /// `{"subscribers":[{"id","cursor","lag","sinceMs","kind"}…],"total","listeners","cursor","host","shared"}`, the furthest
 /// behind first. Of this host alone: with `"shared":true` other hosts may have more. Errors: 404.
 pub(super) async fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let fence = guard::Fence::of(request);
+    let fence = admitted::Fence::of(request);
     let job = app.job(stream).await?.filter(|job| fence.holds(job.generation)).ok_or_else(Problem::not_found)?;
     let readers = app.hub.readers(stream, ROWS_MAX);
     let json = json(&readers, job.cursor(), app.hub.host(), app.store.wakes().is_some());

@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Append, Groups, Head, NewGroup, Page, Pending, Query, Rescue, Store, StoreError, Ticket, Unseen, Wakes, Written,
+    Append, GroupKey, Groups, Head, NewGroup, NewTicket, Page, Pending, Query, Rescue, Store, StoreError, Ticket,
+    Unseen, Wakes, Written,
 };
 use crate::metrics::{StoreFault, StoreMeter};
 use crate::types::{Cursor, Job, StreamId};
@@ -48,18 +49,17 @@ macro_rules! watched {
 
 impl<S: Store> Groups for Metered<S> {
     watched! { 'a:
-        create_group(stream: &'a StreamId, group: &'a str, from_start: bool) -> NewGroup;
-        delete_group(stream: &'a StreamId, group: &'a str) -> bool;
+        create_group(group: GroupKey<'a>, from_start: bool) -> NewGroup;
+        delete_group(group: GroupKey<'a>) -> bool;
         read_group(
-            stream: &'a StreamId,
-            group: &'a str,
+            group: GroupKey<'a>,
             consumer: &'a str,
             count: usize,
             bytes_max: usize,
             redeliver_after: Duration
         ) -> Unseen;
-        pending(stream: &'a StreamId, group: &'a str, limit: usize) -> Vec<Pending>;
-        acknowledge(stream: &'a StreamId, group: &'a str, ids: &'a [Cursor]) -> u64;
+        pending(group: GroupKey<'a>, limit: usize) -> Vec<Pending>;
+        acknowledge(group: GroupKey<'a>, ids: &'a [Cursor]) -> u64;
     }
 }
 
@@ -91,7 +91,7 @@ impl<S: Store> Store for Metered<S> {
         list(query: Query) -> Vec<(StreamId, Job)>;
         counts() -> [u64; 5];
         counts_of(user_id: &'a str) -> [u64; 5];
-        put_ticket(stream: &'a StreamId, hash: [u8; 32], subject: &'a str, expires_ms: u64) -> bool;
+        put_ticket(stream: &'a StreamId, hash: [u8; 32], subject: &'a str, expires_ms: u64) -> NewTicket;
         take_ticket(stream: &'a StreamId, hash: [u8; 32]) -> Option<String>;
         sweep(now_ms: u64, limit: usize) -> Vec<StreamId>;
     }

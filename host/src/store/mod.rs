@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use crate::types::{Cursor, Entry, Job, Status, StreamId};
 
 pub use self::redis::RedisStore;
-pub use groups::{Groups, NewGroup, Pending, Unseen};
+pub use groups::{GroupKey, Groups, NewGroup, Pending, Unseen};
 pub use memory::MemoryStore;
 pub use metered::Metered;
 pub(crate) use patience::Patience;
@@ -86,8 +86,23 @@ pub struct Rescue {
     pub now_ms: u64,
 }
 
-/// Tickets of one stream, and so of one user, that wait for their use.
+/// Tickets of one stream that wait for their use.
 pub const TICKETS_MAX: usize = 32;
+/// Tickets of one user that wait for their use, where all of a store's have a bound: so that one user does not take it up.
+pub const USER_TICKETS_MAX: usize = 512;
+
+/// What became of a ticket that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTicket {
+    /// It waits for its use.
+    Kept,
+    /// [`TICKETS_MAX`] of the stream wait.
+    TooManyOfStream,
+    /// [`USER_TICKETS_MAX`] of the user wait.
+    TooManyOfUser,
+    /// As many wait as the store has room for.
+    TooMany,
+}
 
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,15 +242,14 @@ pub trait Store: Groups + Send + Sync + 'static {
     /// The same of one user's jobs.
     fn counts_of<'a>(&'a self, user_id: &'a str) -> BoxFuture<'a, Result<[u64; 5], StoreError>>;
 
-    /// Keeps what a ticket for a stream stands for until `expires_ms`, under the ticket's hash. False when as many as may be,
-    /// [`TICKETS_MAX`], wait for their use.
+    /// Keeps what a ticket for a stream stands for until `expires_ms`, under the ticket's hash.
     fn put_ticket<'a>(
         &'a self,
         stream: &'a StreamId,
         hash: [u8; 32],
         subject: &'a str,
         expires_ms: u64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    ) -> BoxFuture<'a, Result<NewTicket, StoreError>>;
 
     /// Takes a ticket out: whoever is first has its subject, and nobody after.
     fn take_ticket<'a>(

@@ -15,6 +15,7 @@ mod lines;
 mod otlp;
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tokio::runtime::Handle;
@@ -39,8 +40,17 @@ pub const SPANS: &str = "rejoin::span";
 /// Logs and traces of the process. Dropped: what waits is written and sent, each with a bound.
 pub struct Guard {
     // In this order: the traces may have something to say about their end.
-    _traces: Option<Traces>,
+    traces: Option<Traces>,
     _lines: Lines,
+}
+
+impl Guard {
+    /// Writes and sends what waits: traces for no longer than `at_most`, which is what is left of the time to stop.
+    pub fn end(mut self, at_most: Duration) {
+        if let Some(traces) = &mut self.traces {
+            traces.hurry(at_most);
+        }
+    }
 }
 
 /// Writes what is logged from now on to stderr, and sends traces where there is a collector. `RUST_LOG` says what is
@@ -62,7 +72,7 @@ pub fn start(config: &Watch, runtime: &Handle) -> anyhow::Result<Guard> {
         layer.with_filter(Targets::new().with_target(SPANS, LevelFilter::TRACE))
     });
     tracing_subscriber::registry().with(layer.with_filter(filter)).with(spans).init();
-    Ok(Guard { _traces: traces, _lines: lines })
+    Ok(Guard { traces, _lines: lines })
 }
 
 /// Makes the span a part of the trace that the client gave, if it gave one, and says where it stands. Without a collector

@@ -30,11 +30,14 @@ const BATCH_AFTER: Duration = Duration::from_secs(1);
 const SEND_MAX: Duration = Duration::from_secs(5);
 /// What a collector may answer.
 const ANSWER_BYTES: usize = 64 * 1024;
-/// How long the end waits for what is left.
+/// How long the end waits for what is left, at most.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// The way to the collector. Dropped: what waits is sent, within two seconds, while the runtime lives.
-pub(super) struct Traces(SdkTracerProvider);
+/// The way to the collector. Dropped: what waits is sent, within `flush_max`, while the runtime lives.
+pub(super) struct Traces {
+    provider: SdkTracerProvider,
+    flush_max: Duration,
+}
 
 impl Traces {
     /// `endpoint`: `http://host:port`, without the path of the signal. Errors: it is no address.
@@ -52,18 +55,25 @@ impl Traces {
             .with_scheduled_delay(BATCH_AFTER);
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build()).build();
         let resource = Resource::builder_empty().with_service_name("rejoin").build();
-        Ok(Traces(SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build()))
+        let provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build();
+        Ok(Traces { provider, flush_max: FLUSH_MAX })
     }
 
     pub(super) fn tracer(&self) -> SdkTracer {
-        self.0.tracer("rejoin")
+        self.provider.tracer("rejoin")
+    }
+
+    /// There is no more time than this for what is left.
+    pub(super) fn hurry(&mut self, at_most: Duration) {
+        self.flush_max = self.flush_max.min(at_most);
     }
 }
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_MAX) {
-            tracing::warn!(%error, "the last traces were not sent");
+        if let Err(error) = self.provider.shutdown_with_timeout(self.flush_max) {
+            let waited_ms = u64::try_from(self.flush_max.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(%error, waited_ms, "the last traces may not have been sent");
         }
     }
 }

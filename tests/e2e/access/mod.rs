@@ -4,6 +4,7 @@ mod attempts;
 mod injection;
 mod owners;
 mod pages;
+mod rates;
 mod rotation;
 mod secrets;
 mod tickets;

@@ -59,6 +59,13 @@ async fn lists_and_counts_are_of_ones_own_streams() -> Result<()> {
     assert!(ann["subscribers"].is_null() && ann["sessions"].is_null(), "{ann}");
     assert_eq!((&op["jobs"]["running"], &op["jobs"]["complete"]), (&json!(3), &json!(1)));
     assert_eq!(stats(&bob).await?["jobs"]["complete"], 1);
+
+    // A pattern narrows the figures as it narrows the list.
+    for (pattern, running) in [("a-*", 2), ("b-3", 1), ("a-4", 0), ("*", 3)] {
+        let narrow = User::new(&server, &token_with("ann", ALL, &json!({"stream": pattern})));
+        let counts = stats(&narrow).await?["jobs"].clone();
+        assert_eq!((&counts["running"], &counts["complete"]), (&json!(running), &json!(0)), "{pattern}");
+    }
     server.stop().await
 }
 

@@ -9,6 +9,7 @@ use rejoin_tests::redis;
 use rejoin_tests::server::Server;
 use rejoin_tests::token::token;
 use rejoin_tests::wait::until;
+use serde_json::json;
 
 use super::{ALL, User, guarded};
 
@@ -83,6 +84,7 @@ async fn a_ticket_ends_with_its_time_and_there_are_not_many() -> Result<()> {
         full = ann.send("POST", "/v1/streams/s/tickets", "{}").await?;
     }
     assert_eq!(full.problem(), (429, "too_many_tickets".to_owned()));
+    assert_eq!((&full.json()["limit"], &full.json()["ticketsMax"]), (&json!("stream"), &json!(32)));
     assert!(full.headers.contains_key("retry-after"));
     until(
         "room again",
@@ -90,6 +92,30 @@ async fn a_ticket_ends_with_its_time_and_there_are_not_many() -> Result<()> {
     )
     .await?;
     assert_eq!(status(&server, &format!("/v1/streams/s/events?ticket={old}")).await?, 401, "it is over");
+    server.stop().await
+}
+
+/// What one user may have of the tickets that a host keeps is no more than a part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_many_streams_does_not_take_the_tickets_of_others() -> Result<()> {
+    // Long enough that none ends while they are made.
+    let server = guarded(|config| config.access.ticket_max = Duration::from_secs(3600)).await?;
+    let (ann, bob) = (User::new(&server, &token("ann", ALL)), User::new(&server, &token("bob", ALL)));
+    let make = async |user: &User, name: &str| user.send("POST", &format!("/v1/streams/{name}/tickets"), "").await;
+    for n in 0..512 / 32 {
+        let name = format!("s{n}");
+        ann.send("POST", &format!("/v1/streams/{name}"), "{}").await?.expect(201)?;
+        for _ in 0..32 {
+            make(&ann, &name).await?.expect(201)?;
+        }
+    }
+    ann.send("POST", "/v1/streams/more", "{}").await?.expect(201)?;
+    let full = make(&ann, "more").await?;
+    assert_eq!(full.problem(), (429, "too_many_tickets".to_owned()));
+    assert_eq!((&full.json()["limit"], &full.json()["ticketsMax"]), (&json!("user"), &json!(512)));
+    assert!(full.headers.contains_key("retry-after"));
+    bob.send("POST", "/v1/streams/of-bob", "{}").await?.expect(201)?;
+    ticket(&bob, "of-bob").await?;
     server.stop().await
 }
 

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::store::TICKETS_MAX;
+use crate::store::{NewTicket, TICKETS_MAX};
 use crate::types::Status;
 
 use super::{Bench, stream, ticket};
@@ -11,7 +11,12 @@ const HASH: [u8; 32] = [7; 32];
 
 impl Bench {
     fn put_ticket(&self, name: &str, hash: [u8; 32], subject: &str, after_ms: u64) -> bool {
-        self.wait(self.store.put_ticket(&stream(name), hash, subject, self.clock.now_ms() + after_ms))
+        let expires_ms = self.clock.now_ms() + after_ms;
+        match self.wait(self.store.put_ticket(&stream(name), hash, subject, expires_ms)) {
+            NewTicket::Kept => true,
+            NewTicket::TooManyOfStream => false,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn take_ticket(&self, name: &str, hash: [u8; 32]) -> Option<String> {

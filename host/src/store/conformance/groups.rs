@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::store::groups::GROUPS_MAX;
-use crate::store::{NewGroup, Unseen};
+use crate::store::{GroupKey, NewGroup, Unseen};
 use crate::types::{Cursor, Entry, RecordKind, Status};
 
-use super::{Bench, IDLE, RETENTION, entry, stream, ticket};
+use super::{Bench, IDLE, RETENTION, entry, group_key, stream, ticket};
 
 /// Longer than any test lasts, in the time of the store and in that of whatever is behind it.
 const NEVER: Duration = Duration::from_secs(86_400);
@@ -15,12 +15,12 @@ const SLACK_MS: u64 = 1_000;
 
 impl Bench {
     fn group(&self, name: &str, group: &str, from_start: bool) -> NewGroup {
-        self.wait(self.store.create_group(&stream(name), group, from_start))
+        self.wait(self.store.create_group(group_key(&stream(name), group), from_start))
     }
 
     fn take(&self, group: &str, consumer: &str, count: usize, redeliver_after: Duration) -> Vec<Entry> {
         let id = stream("s");
-        let read = self.store.read_group(&id, group, consumer, count, 1 << 20, redeliver_after);
+        let read = self.store.read_group(group_key(&id, group), consumer, count, 1 << 20, redeliver_after);
         let Unseen { entries, malformed } = self.wait(read);
         assert_eq!(malformed, 0);
         entries
@@ -33,13 +33,13 @@ impl Bench {
 
     /// Sequence, consumer and deliveries of what is pending.
     fn pending(&self, group: &str) -> Vec<(u64, String, u64)> {
-        let pending = self.wait(self.store.pending(&stream("s"), group, usize::MAX));
+        let pending = self.wait(self.store.pending(group_key(&stream("s"), group), usize::MAX));
         pending.into_iter().map(|one| (one.id.sequence, one.consumer, one.deliveries)).collect()
     }
 
     fn acknowledge(&self, group: &str, generation: u64, sequences: &[u64]) -> u64 {
         let ids: Vec<_> = sequences.iter().map(|&sequence| Cursor { generation, sequence }).collect();
-        self.wait(self.store.acknowledge(&stream("s"), group, &ids))
+        self.wait(self.store.acknowledge(group_key(&stream("s"), group), &ids))
     }
 
     /// One entry for each size, after what is there.
@@ -119,7 +119,7 @@ pub(crate) fn what_does_not_fit_in_the_bytes_is_not_given_out(bench: &Bench) {
     bench.group("s", "g", true);
     let id = stream("s");
     let read = |bytes_max, redeliver_after| {
-        let read = bench.store.read_group(&id, "g", "a", 10, bytes_max, redeliver_after);
+        let read = bench.store.read_group(group_key(&id, "g"), "a", 10, bytes_max, redeliver_after);
         lasts(&bench.wait(read).entries)
     };
     let small = written[0].lines.len();
@@ -167,7 +167,7 @@ pub(crate) fn what_is_pending_says_who_has_it_and_since_when(bench: &Bench) {
     bench.clock.advance_ms(2 * SLACK_MS);
     assert_eq!(bench.next("g", "b", 10), [3, 4]);
     bench.clock.advance_ms(3 * SLACK_MS);
-    let pending = bench.wait(bench.store.pending(&stream("s"), "g", 10));
+    let pending = bench.wait(bench.store.pending(group_key(&stream("s"), "g"), 10));
     let ids: Vec<_> = pending.iter().map(|one| (one.id.generation, one.id.sequence, one.consumer.as_str())).collect();
     assert_eq!(ids, [(100, 1, "an a"), (100, 3, "b"), (100, 4, "b")]);
     for (one, ms) in pending.iter().zip([5 * SLACK_MS, 3 * SLACK_MS, 3 * SLACK_MS]) {
@@ -175,7 +175,7 @@ pub(crate) fn what_is_pending_says_who_has_it_and_since_when(bench: &Bench) {
         assert!(near.contains(&one.idle), "{one:?} not near {ms} ms");
     }
     for limit in 0..4 {
-        assert_eq!(bench.wait(bench.store.pending(&stream("s"), "g", limit)).len(), limit.min(3));
+        assert_eq!(bench.wait(bench.store.pending(group_key(&stream("s"), "g"), limit)).len(), limit.min(3));
     }
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn an_existing_group_stays_where_it_is(bench: &Bench) {
 }
 
 pub(crate) fn a_deleted_group_is_forgotten_and_may_start_again(bench: &Bench) {
-    let delete = |group| bench.wait(bench.store.delete_group(&stream("s"), group));
+    let delete = |group| bench.wait(bench.store.delete_group(group_key(&stream("s"), group)));
     assert!(!delete("g"));
     bench.create("s", 0, 100);
     bench.entries(100, &[1; 2]);
@@ -286,6 +286,40 @@ pub(crate) fn groups_go_with_their_generation(bench: &Bench) {
     check_gone();
 }
 
+pub(crate) fn a_group_of_another_generation_is_not_touched(bench: &Bench) {
+    let id = stream("s");
+    let key = |generation, name| GroupKey { stream: &id, generation: Some(generation), name };
+    let read = |generation| {
+        let read = bench.store.read_group(key(generation, "g"), "late", 10, 1 << 20, Duration::ZERO);
+        lasts(&bench.wait(read).entries)
+    };
+    let pending = |generation| bench.wait(bench.store.pending(key(generation, "g"), 10)).len();
+    let acknowledge = |generation| {
+        let ids = [Cursor { generation: 200, sequence: 1 }];
+        bench.wait(bench.store.acknowledge(key(generation, "g"), &ids))
+    };
+    let create = |generation, name| bench.wait(bench.store.create_group(key(generation, name), true));
+    let delete = |generation| bench.wait(bench.store.delete_group(key(generation, "g")));
+
+    bench.create("s", 0, 100);
+    assert!(bench.wait(bench.store.remove(&id, 100)));
+    assert_eq!(create(100, "g"), NewGroup::NotFound, "of what is gone");
+    bench.create("s", 0, 200);
+    bench.entries(200, &[1, 1]);
+    assert_eq!(create(200, "g"), NewGroup::Made);
+    assert_eq!(bench.next("g", "a", 1), [1]);
+    for other in [1, 100, 201, u64::MAX] {
+        assert_eq!((create(other, "g"), create(other, "new")), (NewGroup::NotFound, NewGroup::NotFound), "{other}");
+        assert_eq!((read(other), pending(other), acknowledge(other)), (vec![], 0, 0), "{other}");
+        assert!(!delete(other), "{other}");
+    }
+    assert_eq!(bench.pending("g"), held(&[(1, "a", 1)]), "as if nobody had asked");
+    assert!(!bench.wait(bench.store.delete_group(group_key(&id, "new"))));
+    assert_eq!((create(200, "g"), read(200), pending(200)), (NewGroup::Existed, vec![1, 2], 2));
+    assert_eq!(acknowledge(200), 1);
+    assert!(delete(200));
+}
+
 pub(crate) fn a_generation_has_a_bounded_number_of_groups(bench: &Bench) {
     bench.create("s", 0, 100);
     bench.create("t", 0, 100);
@@ -298,7 +332,7 @@ pub(crate) fn a_generation_has_a_bounded_number_of_groups(bench: &Bench) {
     assert_eq!(bench.group("s", &name(0), true), NewGroup::Existed);
     assert_eq!(bench.group("t", "one more", true), NewGroup::Made, "another stream has groups of its own");
     assert_eq!((bench.next("one more", "a", 1), bench.next(&name(7), "a", 1)), (vec![], vec![1]));
-    assert!(bench.wait(bench.store.delete_group(&stream("s"), &name(3))));
+    assert!(bench.wait(bench.store.delete_group(group_key(&stream("s"), &name(3)))));
     assert_eq!(bench.group("s", "one more", true), NewGroup::Made);
 }
 

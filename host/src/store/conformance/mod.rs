@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::store::{Append, Page, Query, Store, StoreError, Ticket, Written};
+use crate::store::{Append, GroupKey, Page, Query, Store, StoreError, Ticket, Written};
 use crate::types::{Cursor, Entry, Job, RecordKind, Status, StreamId};
 
 pub(crate) use access::*;
@@ -103,6 +103,7 @@ macro_rules! conforms_groups {
             a_deleted_group_is_forgotten_and_may_start_again
             an_unknown_stream_or_group_is_empty
             groups_go_with_their_generation
+            a_group_of_another_generation_is_not_touched
             a_generation_has_a_bounded_number_of_groups
             consumers_keep_no_job_alive
         }
@@ -112,6 +113,11 @@ pub(crate) use conforms_groups;
 
 pub(crate) fn stream(name: &str) -> StreamId {
     StreamId::parse(name).expect("test names are good")
+}
+
+/// A group of whichever generation is current.
+pub(crate) fn group_key<'a>(stream: &'a StreamId, name: &'a str) -> GroupKey<'a> {
+    GroupKey { stream, generation: None, name }
 }
 
 pub(crate) fn ticket(session: u64, number: u64) -> Ticket {

@@ -9,8 +9,8 @@ use super::room::Need;
 use super::stream::{Stream, within};
 use super::{MemoryStore, done};
 use crate::store::groups::GROUPS_MAX;
-use crate::store::{Groups, NewGroup, Pending, StoreError, Unseen};
-use crate::types::{Cursor, Entry, StreamId};
+use crate::store::{GroupKey, Groups, NewGroup, Pending, StoreError, Unseen};
+use crate::types::{Cursor, Entry};
 
 /// What a group costs beside its name.
 const GROUP_BYTES: u64 = 192;
@@ -76,7 +76,14 @@ fn handed_bytes(consumer: &str) -> u64 {
 }
 
 impl MemoryStore {
-    fn create_group_now(&self, id: &StreamId, name: &str, from_start: bool) -> Result<NewGroup, StoreError> {
+    /// Does something with the stream of a group, if it has the group's generation.
+    fn with_group<T>(&self, key: GroupKey<'_>, now_ms: u64, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        let held = |stream: &Stream| key.generation.is_none_or(|generation| generation == stream.job.generation);
+        self.with(key.stream, now_ms, |stream| held(stream).then(|| act(stream))).flatten()
+    }
+
+    fn create_group_now(&self, key: GroupKey<'_>, from_start: bool) -> Result<NewGroup, StoreError> {
+        let name = key.name;
         let create = |stream: &mut Stream| {
             if stream.groups.contains_key(name) {
                 return Ok(NewGroup::Existed);
@@ -89,27 +96,27 @@ impl MemoryStore {
             stream.groups.insert(name.to_owned(), Group { delivered, pending: BTreeMap::new() });
             Ok(NewGroup::Made)
         };
-        self.with_now(id, create).unwrap_or(Ok(NewGroup::NotFound))
+        self.with_group(key, (self.clock)(), create).unwrap_or(Ok(NewGroup::NotFound))
     }
 
-    fn delete_group_now(&self, id: &StreamId, name: &str) -> Result<bool, StoreError> {
+    fn delete_group_now(&self, key: GroupKey<'_>) -> Result<bool, StoreError> {
+        let name = key.name;
         let delete = |stream: &mut Stream| match stream.groups.remove(name) {
             Some(group) => self.resize(stream, 0, group.bytes(name)).map(|()| true),
             None => Ok(false),
         };
-        self.with_now(id, delete).unwrap_or(Ok(false))
+        self.with_group(key, (self.clock)(), delete).unwrap_or(Ok(false))
     }
 
     fn read_group_now(
         &self,
-        id: &StreamId,
-        name: &str,
+        key: GroupKey<'_>,
         consumer: &str,
         count: usize,
         bytes_max: usize,
         redeliver_after: Duration,
     ) -> Result<Unseen, StoreError> {
-        let now_ms = (self.clock)();
+        let (name, now_ms) = (key.name, (self.clock)());
         let since_max_ms = u64::try_from(redeliver_after.as_millis()).ok().and_then(|ms| now_ms.checked_sub(ms));
         let read = |stream: &mut Stream| {
             let Some(group) = stream.groups.get(name) else { return Ok(Unseen::default()) };
@@ -121,14 +128,14 @@ impl MemoryStore {
             }
             Ok(Unseen { entries, malformed: 0 })
         };
-        self.with(id, now_ms, read).unwrap_or_else(|| Ok(Unseen::default()))
+        self.with_group(key, now_ms, read).unwrap_or_else(|| Ok(Unseen::default()))
     }
 
-    fn pending_now(&self, id: &StreamId, name: &str, limit: usize) -> Vec<Pending> {
+    fn pending_now(&self, key: GroupKey<'_>, limit: usize) -> Vec<Pending> {
         let now_ms = (self.clock)();
         let list = |stream: &mut Stream| {
             let generation = stream.job.generation;
-            let pending = stream.groups.get(name).into_iter().flat_map(|group| &group.pending);
+            let pending = stream.groups.get(key.name).into_iter().flat_map(|group| &group.pending);
             let pending = pending.map(|(&sequence, handed)| Pending {
                 id: Cursor { generation, sequence },
                 consumer: handed.consumer.clone(),
@@ -137,19 +144,19 @@ impl MemoryStore {
             });
             pending.take(limit).collect()
         };
-        self.with(id, now_ms, list).unwrap_or_default()
+        self.with_group(key, now_ms, list).unwrap_or_default()
     }
 
-    fn acknowledge_now(&self, id: &StreamId, name: &str, ids: &[Cursor]) -> Result<u64, StoreError> {
+    fn acknowledge_now(&self, key: GroupKey<'_>, ids: &[Cursor]) -> Result<u64, StoreError> {
         let acknowledge = |stream: &mut Stream| {
             let generation = stream.job.generation;
-            let Some(group) = stream.groups.get_mut(name) else { return Ok(0) };
+            let Some(group) = stream.groups.get_mut(key.name) else { return Ok(0) };
             let ours = ids.iter().filter(|id| id.generation == generation);
             let freed: Vec<_> = ours.filter_map(|id| group.pending.remove(&id.sequence)).collect();
             self.resize(stream, 0, freed.iter().map(Handed::bytes).sum())?;
             Ok(freed.len() as u64)
         };
-        self.with_now(id, acknowledge).unwrap_or(Ok(0))
+        self.with_group(key, (self.clock)(), acknowledge).unwrap_or(Ok(0))
     }
 
     /// Makes a stream take so much more of the room, and so much less.
@@ -164,44 +171,32 @@ impl MemoryStore {
 impl Groups for MemoryStore {
     fn create_group<'a>(
         &'a self,
-        stream: &'a StreamId,
-        group: &'a str,
+        group: GroupKey<'a>,
         from_start: bool,
     ) -> BoxFuture<'a, Result<NewGroup, StoreError>> {
-        done(self.create_group_now(stream, group, from_start))
+        done(self.create_group_now(group, from_start))
     }
 
-    fn delete_group<'a>(&'a self, stream: &'a StreamId, group: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
-        done(self.delete_group_now(stream, group))
+    fn delete_group<'a>(&'a self, group: GroupKey<'a>) -> BoxFuture<'a, Result<bool, StoreError>> {
+        done(self.delete_group_now(group))
     }
 
     fn read_group<'a>(
         &'a self,
-        stream: &'a StreamId,
-        group: &'a str,
+        group: GroupKey<'a>,
         consumer: &'a str,
         count: usize,
         bytes_max: usize,
         redeliver_after: Duration,
     ) -> BoxFuture<'a, Result<Unseen, StoreError>> {
-        done(self.read_group_now(stream, group, consumer, count, bytes_max, redeliver_after))
+        done(self.read_group_now(group, consumer, count, bytes_max, redeliver_after))
     }
 
-    fn pending<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        group: &'a str,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Pending>, StoreError>> {
-        done(Ok(self.pending_now(stream, group, limit)))
+    fn pending<'a>(&'a self, group: GroupKey<'a>, limit: usize) -> BoxFuture<'a, Result<Vec<Pending>, StoreError>> {
+        done(Ok(self.pending_now(group, limit)))
     }
 
-    fn acknowledge<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        group: &'a str,
-        ids: &'a [Cursor],
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        done(self.acknowledge_now(stream, group, ids))
+    fn acknowledge<'a>(&'a self, group: GroupKey<'a>, ids: &'a [Cursor]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        done(self.acknowledge_now(group, ids))
     }
 }

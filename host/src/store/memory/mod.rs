@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::store::{Append, Head, Page, Query, Rescue, Store, StoreError, Ticket, Wakes, Written};
+use crate::store::{Append, Head, NewTicket, Page, Query, Rescue, Store, StoreError, Ticket, Wakes, Written};
 use crate::types::{self, Cursor, Job, StreamId};
 
 use index::Index;
@@ -365,7 +365,7 @@ impl Store for MemoryStore {
         hash: [u8; 32],
         subject: &'a str,
         expires_ms: u64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> BoxFuture<'a, Result<NewTicket, StoreError>> {
         done(Ok(lock(&self.tickets).put(stream, hash, subject, expires_ms, (self.clock)())))
     }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::store::conformance::{
-    Bench, IDLE, IDLE_PAUSED, RETENTION, TestClock, conforms, conforms_groups, entry, stream, ticket,
+    Bench, IDLE, IDLE_PAUSED, RETENTION, TestClock, conforms, conforms_groups, entry, group_key, stream, ticket,
 };
 use crate::store::{Append, NewGroup, Query, StoreError, Written};
 use crate::types::{Cursor, Status};
@@ -235,14 +235,14 @@ fn groups_take_their_room_and_a_full_store_gives_nothing_out_that_it_could_not_r
     let (store, bench) = open_with(64 * 1024);
     let id = stream("s");
     bench.create("s", 0, 100);
-    let group = |name| tried(bench.store.create_group(&id, name, true));
+    let group = |name| tried(bench.store.create_group(group_key(&id, name), true));
     let take = |group, consumer, count| {
-        tried(bench.store.read_group(&id, group, consumer, count, 1 << 20, Duration::ZERO))
+        tried(bench.store.read_group(group_key(&id, group), consumer, count, 1 << 20, Duration::ZERO))
             .map(|unseen| unseen.entries.len())
     };
     let acknowledge = |sequences: &[u64]| {
         let ids: Vec<_> = sequences.iter().map(|&sequence| Cursor { generation: 100, sequence }).collect();
-        bench.wait(bench.store.acknowledge(&id, "g", &ids))
+        bench.wait(bench.store.acknowledge(group_key(&id, "g"), &ids))
     };
     let empty = store.bytes_used();
     assert_eq!(group("g").expect("there is room"), NewGroup::Made);
@@ -260,7 +260,7 @@ fn groups_take_their_room_and_a_full_store_gives_nothing_out_that_it_could_not_r
     assert_eq!(store.bytes_used(), held);
     assert_eq!(acknowledge(&[1, 2, 3, 4, 5, 6, 7, 8]), 8);
     assert_eq!(store.bytes_used(), written + (held - written) / 5);
-    assert!(bench.wait(bench.store.delete_group(&id, "g")));
+    assert!(bench.wait(bench.store.delete_group(group_key(&id, "g"))));
     assert_eq!(store.bytes_used(), written - (with_group - empty));
 
     assert_eq!(group("g").expect("there is room"), NewGroup::Made);
@@ -272,7 +272,7 @@ fn groups_take_their_room_and_a_full_store_gives_nothing_out_that_it_could_not_r
     let used = store.bytes_used();
     assert!(matches!(take("g", "a", 1_000), Err(StoreError::Full { .. })));
     assert!(matches!(group(&"n".repeat(128)), Err(StoreError::Full { .. })));
-    assert_eq!((store.bytes_used(), bench.wait(bench.store.pending(&id, "g", 10)).len()), (used, 1));
+    assert_eq!((store.bytes_used(), bench.wait(bench.store.pending(group_key(&id, "g"), 10)).len()), (used, 1));
     assert_eq!(take("g", "a", 1).expect("it takes no more"), 1);
     assert_eq!(acknowledge(&[1]), 1);
     assert_eq!(take("g", "a", 1).expect("that has made room"), 1);

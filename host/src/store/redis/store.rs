@@ -7,7 +7,7 @@ use redis::{Value, from_redis_value};
 
 use super::answer::Answer;
 use super::{MS_MAX, RedisStore, columns, entry, row};
-use crate::store::{Append, Head, Page, Query, Rescue, Store, StoreError, Ticket, Wakes, Written};
+use crate::store::{Append, Head, NewTicket, Page, Query, Rescue, Store, StoreError, Ticket, Wakes, Written};
 use crate::types::{Cursor, Entry, Job, StreamId};
 
 /// Whoever asks whether the store is there does not want to wait for a time-out.
@@ -316,7 +316,7 @@ impl Store for RedisStore {
         hash: [u8; 32],
         subject: &'a str,
         expires_ms: u64,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    ) -> BoxFuture<'a, Result<NewTicket, StoreError>> {
         Box::pin(self.put_ticket_now(stream, hash, subject, expires_ms))
     }
 

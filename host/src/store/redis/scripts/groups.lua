@@ -1,17 +1,18 @@
--- Consumer groups: those of Redis, on the log of the current generation. KEYS[1]: the job. ARGV[2]: what; ARGV[3]: group.
+-- Consumer groups: those of Redis, on the log of the current generation. KEYS[1]: the job. ARGV[2]: what; ARGV[3]: group;
+-- ARGV[4]: the generation that it must be of, or nothing for the current one. Another generation's groups are not there.
 -- The time is the caller's, or Redis' own for a caller who is ahead of it.
 --
--- make   ARGV[4]: `start` or `now`; ARGV[5]: groups at most. Answers: M made | X existed | F too many | N no such stream.
+-- make   ARGV[5]: `start` or `now`; ARGV[6]: groups at most. Answers: M made | X existed | F too many | N no such stream.
 -- delete Answers 1 when it was there, else 0.
--- read   ARGV[4]: `<count> <bytes> <redeliver after>`; ARGV[5]: consumer. Answers { entry, … }, as XRANGE has them.
--- list   ARGV[4]: how many. Answers { { id, consumer, idle, deliveries }, … }.
--- ack    From ARGV[4] on: ids. Answers how many were pending.
+-- read   ARGV[5]: `<count> <bytes> <redeliver after>`; ARGV[6]: consumer. Answers { entry, … }, as XRANGE has them.
+-- list   ARGV[5]: how many. Answers { { id, consumer, idle, deliveries }, … }.
+-- ack    From ARGV[5] on: ids. Answers how many were pending.
 
 local job, what, group = KEYS[1], ARGV[2], ARGV[3]
 local log = key(job, 'log')
 
 local row = row_of(job)
-if row and is_expired(row, NOW) then row = nil end
+if row and (is_expired(row, NOW) or (ARGV[4] ~= '' and ARGV[4] ~= text(row.gen))) then row = nil end
 local groups = row and redis.call('EXISTS', log) == 1 and redis.call('XINFO', 'GROUPS', log) or {}
 local position
 for _, texts in ipairs(groups) do
@@ -90,18 +91,18 @@ local function new(consumer, entries, put)
   redis.call('XCLAIM', unpack(claim))
 end
 
-if what == 'make' then return make(ARGV[4], ARGV[5]) end
+if what == 'make' then return make(ARGV[5], ARGV[6]) end
 if not position then return (what == 'read' or what == 'list') and {} or 0 end
 if what == 'delete' then return redis.call('XGROUP', 'DESTROY', log, group) end
-if what == 'ack' then return redis.call('XACK', log, group, unpack(ARGV, 4)) end
+if what == 'ack' then return redis.call('XACK', log, group, unpack(ARGV, 5)) end
 if what == 'read' then
-  local count, bytes_max, after = string.match(ARGV[4], '^(%d+) (%d+) (%d+)$')
+  local count, bytes_max, after = string.match(ARGV[5], '^(%d+) (%d+) (%d+)$')
   -- As many as Lua can hand to one command.
   count, bytes_max, after = math.min(tonumber(count), 1000), tonumber(bytes_max), tonumber(after)
   local entries, put = basket(count, bytes_max)
-  if count > 0 and again(ARGV[5], count, after, put) then new(ARGV[5], entries, put) end
+  if count > 0 and again(ARGV[6], count, after, put) then new(ARGV[6], entries, put) end
   return entries
 end
-local held, later = redis.call('XPENDING', log, group, '-', '+', ARGV[4]), ahead()
+local held, later = redis.call('XPENDING', log, group, '-', '+', ARGV[5]), ahead()
 for _, one in ipairs(held) do one[3] = math.max(one[3] - later, 0) end
 return held

@@ -1,4 +1,4 @@
-//! TLS: a certificate and its key from files, read again when they change. The only file of this room that knows rustls.
+//! TLS: a certificate and its key from files, read again when they change. The server's only file that knows rustls.
 
 use std::fmt;
 use std::io;
@@ -10,15 +10,12 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::stall::Stall;
 use crate::config;
-
-/// An encrypted connection.
-pub(super) type Encrypted = tokio_rustls::server::TlsStream<Stall<TcpStream>>;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -96,7 +93,7 @@ impl Tls {
     }
 
     /// Shakes hands. Errors: the peer speaks no TLS that we do, or is gone.
-    pub(super) async fn accept(&self, stream: Stall<TcpStream>) -> io::Result<Encrypted> {
+    pub async fn accept<I: AsyncRead + AsyncWrite + Unpin>(&self, stream: I) -> io::Result<TlsStream<I>> {
         let config = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         TlsAcceptor::from(config).accept(stream).await
     }
