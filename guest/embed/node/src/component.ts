@@ -1,5 +1,5 @@
 /**
- * The component in this process: compiled once, and some sessions share an instance, because in JavaScript each instance
+ * The component in this process, for sessions: compiled once, and some sessions share an instance, because in JavaScript each instance
  * takes milliseconds to start. A trap ends the instance; its sessions are caches, and open again from the log.
  */
 import { readFileSync } from "node:fs";
@@ -41,7 +41,7 @@ export interface Instance {
 
 /** With so many sessions, or so much memory, the next ones get a new instance. */
 const SESSIONS_PER_INSTANCE = 64;
-const MEMORY_BYTES_FULL = 64 * 1024 * 1024;
+export const MEMORY_BYTES_FULL = 64 * 1024 * 1024;
 /** What an instance wants beyond that is a trap. */
 const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
 let shared: Instance | undefined;
@@ -54,17 +54,10 @@ export function instanceForSession(alone: boolean): Instance {
   return shared;
 }
 
-let stateless: Instance | undefined;
-
-/** The instance of folds and translators, apart from those of sessions: a trap of either ends nothing of the other. */
-export function statelessInstance(): Instance {
-  if (!stateless || stateless.dead || stateless.memoryBytes() >= MEMORY_BYTES_FULL) stateless = newInstance();
-  return stateless;
-}
-
 const compiled = new Map<string, WebAssembly.Module>();
 
-function coreModule(name: string): WebAssembly.Module {
+/** A core module of the component, its memory bounded. Compiled once. */
+export function coreModule(name: string): WebAssembly.Module {
   let module = compiled.get(name);
   if (!module) {
     const bytes = readFileSync(new URL(`../generated/${name}`, import.meta.url));
@@ -75,7 +68,7 @@ function coreModule(name: string): WebAssembly.Module {
 }
 
 /** A new instance, with a memory of its own. */
-export function newInstance(): Instance {
+function newInstance(): Instance {
   let asked: Asked = { signals: [] };
   const imports: ImportObject = {
     "rejoin:streams/types@0.1.0": {} as never,
