@@ -4,7 +4,7 @@
  * the bindings that sessions need cost microseconds.
  */
 import { Component, Trapped as InstanceTrapped } from "../generated/browser/rejoin.js";
-import { MEMORY_BYTES_FULL, coreModule } from "./component.js";
+import { MEMORY_BYTES_FULL, coreModule } from "./modules.js";
 import { Refused, Trapped } from "./types.js";
 
 let shared: Component | undefined;

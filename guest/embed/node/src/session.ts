@@ -58,7 +58,7 @@ export class Session {
       pausedIdleMs: BigInt(limits.pausedIdleMs),
     };
     this.#session = refusing(this.#instance, () =>
-      this.#instance.exports.session.Session.open(stream, job && toWit(job), checkpoint, bounds),
+      this.#instance.Session.open(stream, job && toWit(job), checkpoint, bounds),
     );
     this.#instance.opened += 1;
   }
