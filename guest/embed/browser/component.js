@@ -104,6 +104,9 @@ export class Instance {
   /** False after a trap. */
   get alive() { return !this.#trapped; }
 
+  /** Bytes of its memory, which only grows. */
+  get memoryBytes() { return this.#exports.memory.buffer.byteLength; }
+
   has(name) { return name in this.#exports; }
 
   /** Copies a string in (CABI: store_string). Half a surrogate pair cannot be UTF-8 and becomes U+FFFD: JSON escapes it. */

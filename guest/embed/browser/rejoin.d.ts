@@ -58,13 +58,17 @@ export interface Translator {
 }
 
 /** One instance of the component. */
-export interface Component {
+export class Component {
+  /** Of the `module` of another one, at once. Throws `TypeError` for a module of anything else. */
+  constructor(module: WebAssembly.Module);
   readonly Aggregator: AggregatorClass;
   readonly Translator: new (dialect: Dialect) => Translator;
   /** Compiled; can be posted to workers, and loaded again at next to no cost. */
   readonly module: WebAssembly.Module;
   /** False after a trap. */
   readonly alive: boolean;
+  /** Bytes of its memory, which only grows. */
+  readonly memoryBytes: number;
   /** Folds a list of events to parts. */
   fold(events: readonly object[]): Part[];
   /** The same from JSON text to JSON text. Throws `TypeError` for what is no JSON list. */

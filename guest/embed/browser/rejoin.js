@@ -32,9 +32,10 @@ async function bytesOf(source) {
 }
 
 /** One instance of the component. Its classes are its own: what lives in one instance means nothing to another. */
-class Component {
+export class Component {
   #instance;
 
+  /** Of the `module` of another one, at once. Throws `TypeError` for a module of anything else. */
   constructor(module) {
     this.module = module;
     this.#instance = new Instance(module);
@@ -45,6 +46,9 @@ class Component {
 
   /** False after a trap: `load(module)` gives a new one. */
   get alive() { return this.#instance.alive; }
+
+  /** Bytes of its memory, which only grows. */
+  get memoryBytes() { return this.#instance.memoryBytes; }
 
   /** Folds a JSON list of events to a JSON list of parts, text to text. Throws `TypeError` for what is no list. */
   foldJson = (events) => good(this.#instance.call(`${CONTENT}#fold`, [String(events)], textOrError));

@@ -1,6 +1,6 @@
-// Makes `generated/` (or the folder that is named): the component as JavaScript and core modules, and the scripts of
-// Redis as text. Neither asks for anything of Node: the same files run in a browser.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Makes `generated/` (or the folder that is named): the component as JavaScript and core modules, the kit for browsers, by which
+// it folds, and the scripts of Redis as text. None of it asks for anything of Node: the same files run in a browser.
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transpileBytes } from "@bytecodealliance/jco-transpile";
@@ -54,6 +54,9 @@ for (const [name, bytes] of Object.entries(files)) {
   mkdirSync(dirname(join(out, name)), { recursive: true });
   writeFileSync(join(out, name), name === "rejoin.js" ? faster(Buffer.from(bytes).toString()) : bytes);
 }
+
+// Beside the rest, so that the package is whole by itself.
+for (const name of ["component.js", "rejoin.js", "rejoin.d.ts", "resume.js"]) cpSync(join(project, "guest", "embed", "browser", name), join(out, "browser", name));
 
 // Each script is what its part shares, and itself: as the Rust host puts them together.
 const of = { stream: ["append", "checkpoint", "create", "read", "remove", "rescue"], index: ["admit", "counts", "due", "intend", "place"] };

@@ -1,11 +1,11 @@
 /**
- * The component in this process: compiled once, and some sessions share an instance, because in JavaScript each instance
+ * The component in this process, for sessions: compiled once, and some sessions share an instance, because in JavaScript each instance
  * takes milliseconds to start. A trap ends the instance; its sessions are caches, and open again from the log.
  */
-import { readFileSync } from "node:fs";
-import { instantiate, type ImportObject, type Root } from "../generated/rejoin.js";
+import { instantiate, type ImportObject } from "../generated/rejoin.js";
+import type { Session as WitSession } from "../generated/interfaces/rejoin-streams-session.js";
 import type { Job as WitJob, Status as WitStatus } from "../generated/interfaces/rejoin-streams-types.js";
-import { memoryOf, withMemoryMax } from "./memory-max.js";
+import { MEMORY_BYTES_FULL, coreModule, memoryOf } from "./modules.js";
 import { type Cursor, type Entry, type Job, type RecordKind, Refused, type Status, Trapped } from "./types.js";
 
 /** What a call asked for. Nothing of it has happened yet. */
@@ -29,7 +29,7 @@ export type Signal =
 
 /** One instance, and what its calls ask for. */
 export interface Instance {
-  readonly exports: Root;
+  readonly Session: typeof WitSession;
   /** It trapped: whatever it holds is not to be believed, and it cannot be called again. */
   dead: boolean;
   /** Sessions that are open in it. */
@@ -39,11 +39,8 @@ export interface Instance {
   take(): Asked;
 }
 
-/** With so many sessions, or so much memory, the next ones get a new instance. */
+/** With so many sessions the next ones get a new instance. */
 const SESSIONS_PER_INSTANCE = 64;
-const MEMORY_BYTES_FULL = 64 * 1024 * 1024;
-/** What an instance wants beyond that is a trap. */
-const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
 let shared: Instance | undefined;
 
 /** An instance for one more session: one that others use too, or one of its own. */
@@ -54,28 +51,8 @@ export function instanceForSession(alone: boolean): Instance {
   return shared;
 }
 
-let stateless: Instance | undefined;
-
-/** The instance of folds and translators, apart from those of sessions: a trap of either ends nothing of the other. */
-export function statelessInstance(): Instance {
-  if (!stateless || stateless.dead || stateless.memoryBytes() >= MEMORY_BYTES_FULL) stateless = newInstance();
-  return stateless;
-}
-
-const compiled = new Map<string, WebAssembly.Module>();
-
-function coreModule(name: string): WebAssembly.Module {
-  let module = compiled.get(name);
-  if (!module) {
-    const bytes = readFileSync(new URL(`../generated/${name}`, import.meta.url));
-    module = new WebAssembly.Module(withMemoryMax(bytes, MEMORY_BYTES_MAX));
-    compiled.set(name, module);
-  }
-  return module;
-}
-
 /** A new instance, with a memory of its own. */
-export function newInstance(): Instance {
+function newInstance(): Instance {
   let asked: Asked = { signals: [] };
   const imports: ImportObject = {
     "rejoin:streams/types@0.1.0": {} as never,
@@ -132,9 +109,9 @@ export function newInstance(): Instance {
     memory ??= memoryOf(instance);
     return instance;
   };
-  const exports = instantiate(coreModule, { ...imports, ...Object.fromEntries(named) }, instantiateCore);
+  const { session } = instantiate(coreModule, { ...imports, ...Object.fromEntries(named) }, instantiateCore);
   return {
-    exports,
+    Session: session.Session,
     memoryBytes: () => memory?.buffer.byteLength ?? 0,
     dead: false,
     opened: 0,

@@ -2,7 +2,7 @@
 import type { Session as WitSession } from "../generated/interfaces/rejoin-streams-session.js";
 import { type Asked, type Instance, cursor, fromWit, instanceForSession, refusing, toWit } from "./component.js";
 import type { Head } from "./store/store.js";
-import { type Cursor, type Entry, type Job, Refused, isTerminal } from "./types.js";
+import { type Cursor, type Entry, type Job, Refused, isTerminal, string, whole } from "./types.js";
 
 /** Bounds of one generation. */
 export interface Limits {
@@ -58,7 +58,7 @@ export class Session {
       pausedIdleMs: BigInt(limits.pausedIdleMs),
     };
     this.#session = refusing(this.#instance, () =>
-      this.#instance.exports.session.Session.open(stream, job && toWit(job), checkpoint, bounds),
+      this.#instance.Session.open(stream, job && toWit(job), checkpoint, bounds),
     );
     this.#instance.opened += 1;
   }
@@ -188,18 +188,6 @@ export class Session {
     if (head.revision < this.revision) return "ahead";
     return head.revision === this.revision && isTerminal(head.status) === this.ended ? "current" : "behind";
   }
-}
-
-// Checked before the call: what is thrown within one is taken for a trap.
-function whole(name: string, number: number | undefined): bigint | undefined {
-  if (number === undefined) return undefined;
-  if (!Number.isSafeInteger(number) || number < 0) throw new Refused("invalid", `${name} is a whole number from 0 on`);
-  return BigInt(number);
-}
-
-export function string(name: string, value: string): string {
-  if (typeof value !== "string") throw new Refused("invalid", `${name} is a string`);
-  return value;
 }
 
 const refusal = (reason: { tag: string; val?: unknown }): Refused =>

@@ -87,10 +87,10 @@ export class Streams {
     const done: { appended: number; last?: Cursor } = { appended: 0 };
     // One body never feeds two generations.
     let of = generation;
-    const take = (translate: (index: number) => Translated, isEnd: boolean): Promise<void> =>
+    const take = (translate: (index: bigint) => Translated, isEnd: boolean): Promise<void> =>
       this.#engine.inTurn(stream, async () => {
         const index = await this.#engine.run(stream, "content", (session) => session.nextIndex(), (_, next) => next);
-        const { records: translated, bad } = translate(Number(index));
+        const { records: translated, bad } = translate(index);
         // A body without records still asks whether the job would take any.
         if (translated !== "" || (isEnd && done.last === undefined)) {
           const pushed = await this.append(stream, translated, of === undefined ? {} : { generation: of });

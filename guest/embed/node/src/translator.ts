@@ -1,11 +1,9 @@
-import type { Translator as WitTranslator } from "../generated/interfaces/rejoin-streams-translate.js";
-import { type Instance, refusing, statelessInstance } from "./component.js";
-import { Refused } from "./types.js";
+import type { Translated as Given, Translator as Translation } from "../generated/browser/rejoin.js";
+import { foldingInstance, refusing } from "./folding.js";
+import { Refused, string, whole } from "./types.js";
 
 /** Whose body it is: `events` are server-sent events whose data are records already. */
 export type Dialect = "events" | "openai-chat" | "openai-responses" | "anthropic-messages";
-
-const DIALECTS: readonly string[] = ["events", "openai-chat", "openai-responses", "anthropic-messages"];
 
 /** What a piece of the body gave. */
 export interface Translated {
@@ -17,33 +15,33 @@ export interface Translated {
 
 /** From a model provider's response body, taken as it is, to records. One for each body. */
 export class Translator {
-  #instance: Instance = statelessInstance();
-  #translator: WitTranslator;
+  #translation: Translation;
 
+  /** Errors: `invalid` for a dialect that there is not. */
   constructor(dialect: Dialect) {
-    if (!DIALECTS.includes(dialect)) throw new Refused("invalid", `a dialect is one of ${DIALECTS.join(", ")}`);
-    this.#translator = refusing(this.#instance, () => new this.#instance.exports.translate.Translator(dialect));
+    const { Translator } = foldingInstance();
+    this.#translation = refusing(() => new Translator(dialect));
   }
 
   /** Takes whole lines. Run steps get an `index` of at least `indexAtLeast`, so that bodies of one answer keep apart. */
-  push(lines: string, indexAtLeast = 0): Translated {
-    return translated(refusing(this.#instance, () => this.#translator.push(lines, BigInt(indexAtLeast))));
+  push(lines: string, indexAtLeast: number | bigint = 0): Translated {
+    const [text, least] = [string("lines", lines), whole("indexAtLeast", indexAtLeast)];
+    return translated(refusing(() => this.#translation.push(text, least)));
   }
 
   /** The body has ended. */
-  finish(indexAtLeast = 0): Translated {
-    return translated(refusing(this.#instance, () => this.#translator.finish(BigInt(indexAtLeast))));
+  finish(indexAtLeast: number | bigint = 0): Translated {
+    const least = whole("indexAtLeast", indexAtLeast);
+    return translated(refusing(() => this.#translation.finish(least)));
   }
 
   /** Gives its memory back. */
   close(): void {
-    if (!this.#instance.dead) (this.#translator as Partial<Disposable>)[Symbol.dispose]?.();
+    refusing(() => this.#translation.free());
   }
 }
 
-function translated({ records, bad }: { records: string; bad?: { line: bigint; reason: string } | undefined }): Translated {
-  return { records, ...(bad && { bad: { line: Number(bad.line), reason: bad.reason } }) };
-}
+const translated = ({ records, bad }: Given): Translated => ({ records, ...(bad && { bad }) });
 
 /** Characters of one line of a provider's body. */
 const LINE_MAX = 8 * 1024 * 1024;

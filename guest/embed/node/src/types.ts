@@ -101,6 +101,21 @@ export function endsWith(entry: Entry): "final" | "failure" | undefined {
   return last === "final" || last === "failure" ? last : undefined;
 }
 
+// Checked before a call of the component: what is thrown within one is taken for a trap.
+export function whole(name: string, number: number | bigint): bigint;
+export function whole(name: string, number: number | undefined): bigint | undefined;
+export function whole(name: string, number: number | bigint | undefined): bigint | undefined {
+  if (number === undefined) return undefined;
+  const is64Bits = typeof number === "bigint" ? BigInt.asUintN(64, number) === number : Number.isSafeInteger(number) && number >= 0;
+  if (!is64Bits) throw new Refused("invalid", `${name} is a whole number from 0 on`);
+  return BigInt(number);
+}
+
+export function string(name: string, value: string): string {
+  if (typeof value !== "string") throw new Refused("invalid", `${name} is a string`);
+  return value;
+}
+
 /** JSON text of a value. Errors: `invalid` for one that has none. */
 export function json(value: unknown): string {
   const text: string | undefined = JSON.stringify(value);
@@ -108,8 +123,9 @@ export function json(value: unknown): string {
   return text;
 }
 
-/** Events as lines: JSON texts stay as they are. */
+/** Events as lines: JSON texts stay as they are. Errors: `invalid` for what is neither text nor list, such as one event alone. */
 export function lines(events: string | Iterable<unknown>): string {
   if (typeof events === "string") return events;
+  if (typeof events?.[Symbol.iterator] !== "function") throw new Refused("invalid", "events are JSON lines, or a list of lines and objects");
   return Array.from(events, (event) => (typeof event === "string" ? event : json(event))).join("\n");
 }

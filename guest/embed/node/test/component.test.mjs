@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Aggregator, Refused, fold } from "rejoin-embed";
+import { Aggregator, Refused, Translator, Trapped, fold } from "rejoin-embed";
 
 /** Classes whose recorded answer is the law; the others are what only JavaScript's own parser makes of a log. */
 const REQUIRED = ["realistic", "protocol", "malformed", "throws"];
@@ -51,4 +51,32 @@ test("what is no list is refused, and the next fold is none the worse", () => {
   const aggregator = new Aggregator();
   for (const event of [step, delta("a"), delta("\u{1F980}"), delta("c")]) aggregator.push([event]);
   assert.deepEqual(aggregator.parts(), [{ type: "text", text: "a\u{1F980}c" }]);
+});
+
+test("values of the wrong kind are refused, and harm no fold and no body beside", () => {
+  const loop = [];
+  loop.push(loop);
+  const [aggregator, translator] = [new Aggregator(), new Translator("events")];
+  const step = { event: "on_run_step", data: { id: "s", index: 0, stepDetails: { type: "message_creation" } } };
+  aggregator.push([step]);
+  const odd = [
+    () => fold([]),
+    ...[[undefined], { event: "on_agent_update" }, 7, null].map((events) => () => aggregator.push(events)),
+    () => new Translator("klingon"),
+    () => translator.push(7),
+    ...[-1, 0.5, Number.NaN, 2 ** 53, -1n, 2n ** 64n, "1"].flatMap((index) => [() => translator.push("", index), () => translator.finish(index)]),
+  ];
+  for (const ask of odd) assert.throws(ask, (error) => error instanceof Refused && error.reason === "invalid", String(ask));
+  for (const ask of [() => new Aggregator(loop), () => aggregator.push(loop)]) assert.throws(ask, (error) => !(error instanceof Trapped), String(ask));
+  aggregator.push([{ event: "on_message_delta", data: { id: "s", delta: { content: [{ type: "text", text: "a" }] } } }]);
+  assert.deepEqual(aggregator.parts(), [{ type: "text", text: "a" }]);
+  assert.deepEqual(translator.finish(2n ** 64n - 1n), { records: "" });
+});
+
+test("what was closed says so, and closing it twice is nothing", () => {
+  const [fold, translator] = [new Aggregator(), new Translator("events")];
+  for (const one of [fold, translator, fold, translator]) one.close();
+  for (const ask of [() => fold.push(""), () => fold.json(), () => translator.push(""), () => translator.finish()]) {
+    assert.throws(ask, (error) => error instanceof Refused && /freed: make a new one/.test(error.message), String(ask));
+  }
 });

@@ -96,6 +96,18 @@ test("bodies that are read at the same moment keep apart", async () => {
   await streams.close();
 });
 
+test("a body keeps apart from steps whose index no number of JavaScript has", async () => {
+  const streams = new Streams({ store: new MemoryStore() });
+  const { job } = await streams.create("s", {}, { userId: "u" });
+  const step = '{"event":"on_run_step","data":{"id":"s","index":9007199254740994,"stepDetails":{"type":"message_creation"}}}';
+  const delta = { event: "on_message_delta", data: { id: "s", delta: { content: [{ type: "text", text: "before" }] } } };
+  await streams.append("s", [step, delta]);
+  await streams.appendBody("s", "openai-chat", pieces(framed("openai-chat", CHAT.slice(1, 3)), 20));
+  const { entries } = await streams.store.read("s", { generation: job.generation, sequence: 0 }, 1 << 20);
+  assert.match(entries.map((entry) => entry.lines).join(""), /"index":9007199254740995\b/);
+  await streams.close();
+});
+
 test("a broken chunk is named by its line, and all before it is kept", async () => {
   const streams = new Streams({ store: new MemoryStore() });
   await streams.create("s", {}, { userId: "u" });

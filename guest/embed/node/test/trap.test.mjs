@@ -58,12 +58,16 @@ for (const [how, traps] of [["panic", [10, 11, 20, 39]], ["memory", [15]]]) {
   });
 }
 
-test("a fold that traps takes no session and no other fold with it", async () => {
-  const { Aggregator, Trapped, fold } = await kit.load();
-  const trap = new Aggregator();
-  assert.throws(() => trap.push([{ event: "test_trap_panic", data: {} }]), Trapped);
-  assert.throws(() => trap.parts(), Trapped);
+test("a fold that traps takes no session with it, and the next fold and body are none the worse", async () => {
+  const { Aggregator, Translator, Trapped, fold } = await kit.load();
+  const [trap, beside] = [new Aggregator(), new Translator("events")];
+  const says = (error) => error instanceof Trapped && /fold the log again/.test(error.message) && error.cause instanceof WebAssembly.RuntimeError;
+  assert.throws(() => trap.push([{ event: "test_trap_panic", data: {} }]), says);
+  for (const lost of [() => trap.parts(), () => trap.push(""), () => beside.push("")]) assert.throws(lost, Trapped);
+  trap.close();
+  beside.close();
   assert.equal(fold("[]"), "[]");
+  assert.deepEqual(new Translator("events").push('data: {"event":"x"}\n\n'), { records: '{"event":"x"}\n' });
   await served(async (streams, url) => {
     await streams.create("s", {}, { userId: "u" });
     const reader = follow(`${url}s`);
@@ -72,6 +76,31 @@ test("a fold that traps takes no session and no other fold with it", async () =>
     assert.equal((await reader.next()).value.data, answer(1)[0]);
     await reader.return();
   });
+});
+
+test("a fold beyond the bound of memory traps, and folds that begin when much is held are apart from it", async () => {
+  const { Aggregator, Trapped } = await kit.load();
+  const [step, delta] = answer(2);
+  const [large, small] = [new Aggregator(), new Aggregator()];
+  for (const fold of [large, small]) fold.push([step, delta]);
+  const longer = delta.replace("w0 ", "x".repeat(16 << 20));
+  const grow = (times) => {
+    for (let time = 0; time < times; time += 1) large.push(longer);
+  };
+  grow(3);
+  const apart = new Aggregator();
+  apart.push([step, delta]);
+  assert.throws(() => grow(16), Trapped);
+  assert.throws(() => small.json(), Trapped, "it began when little was held");
+  assert.equal(apart.parts()[0].text, "w0 ");
+  // Freed memory is used again: many large folds, one after another, are no large memory.
+  for (let at = 0; at < 40; at += 1) {
+    const one = new Aggregator();
+    one.push([step, longer]);
+    one.close();
+  }
+  assert.throws(() => new Aggregator().push([{ event: "test_trap_panic", data: {} }]), Trapped);
+  assert.throws(() => apart.json(), Trapped, "no other instance was needed meanwhile");
 });
 
 test("a generation whose records trap ends in error, its readers hear of it, and the stream can be used again", async () => {

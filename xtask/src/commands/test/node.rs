@@ -25,6 +25,8 @@ pub(super) fn install(workspace: &Path) -> Result<()> {
     }
     let mut sources: Vec<PathBuf> =
         ["package.json", "tsconfig.json", "scripts", "src"].map(|name| kit.join(name)).into();
+    // It folds by the kit for browsers, which its build takes along.
+    sources.push(workspace.join("guest/embed/browser"));
     sources.push(workspace.join("target/rejoin.wasm"));
     sources.push(workspace.join("host/src/store/redis/scripts"));
     let built = kit.join("dist/.rejoin-sources");

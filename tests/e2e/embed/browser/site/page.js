@@ -1,6 +1,6 @@
 /** What the tests ask the page to do: `await rejoin.…`. */
 
-import { load, Trapped } from '/kit/rejoin.js';
+import { Component, load, Trapped } from '/kit/rejoin.js';
 import { bench } from './bench.js';
 import { foldAll, goOn } from './fold.js';
 
@@ -39,7 +39,7 @@ async function trap() {
   const later = [() => fold.json(), () => new lost.Aggregator(), () => lost.fold([])].map((what) => thrown(what) instanceof Trapped);
   fold.free();
   other.push(text('beside'));
-  const fresh = await load(lost.module), again = new fresh.Aggregator();
+  const fresh = new Component(lost.module), again = new fresh.Aggregator();
   again.push([STEP, text('before'), text(' and after')]);
   const alive = [lost.alive, beside.alive, fresh.alive];
   const { cause, message } = first;
@@ -72,19 +72,13 @@ async function refusals() {
 
 /** A text that is no valid UTF-16 as it is, more than a memory has at first, and many folds, each of which is freed. */
 async function edges() {
-  const Real = WebAssembly.Instance, memories = [];
-  WebAssembly.Instance = function (...given) {
-    const made = new Real(...given);
-    memories.push(made.exports.memory);
-    return made;
-  };
-  const { Aggregator } = await load('/component/rejoin.wasm'), fold = new Aggregator(), long = 'é😀'.repeat(1 << 18);
-  WebAssembly.Instance = Real;
+  const component = await load('/component/rejoin.wasm'), { Aggregator } = component;
+  const fold = new Aggregator(), long = 'é😀'.repeat(1 << 18);
   const raw = '{"event":"on_message_delta","data":{"id":"s","delta":{"content":{"type":"text","text":"\ud800"}}}}';
   fold.push([STEP, text('\ud83d'), text('\ude00'), text('\u0000\ufeff\u2028'), text(long), raw]);
   const [part] = fold.parts();
   for (let at = 0; at < 60; at++) Aggregator.seeded([{ type: 'text', text: long }]).free();
-  return { head: part.text.slice(0, 5), rest: part.text.slice(5) === `${long}\ufffd`, empty: Aggregator.seeded([]).json(), memory: memories[0].buffer.byteLength };
+  return { head: part.text.slice(0, 5), rest: part.text.slice(5) === `${long}\ufffd`, empty: Aggregator.seeded([]).json(), memory: component.memoryBytes };
 }
 
 /** A provider's body, to records, to parts. */

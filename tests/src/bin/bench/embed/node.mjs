@@ -20,7 +20,9 @@ hosts.kit = {
   fold(batches) {
     const fold = new Aggregator();
     for (const batch of batches) fold.push(batch);
-    return fold.json();
+    const parts = fold.json();
+    fold.close();
+    return parts;
   },
   whole: fold,
 };

@@ -1,10 +1,29 @@
-/** An upper bound for the memory of a core module: without one an instance may take 4 GiB. */
+/** The core modules of the component, with an upper bound for the memory of an instance: without one it may take 4 GiB. */
+import { readFileSync } from "node:fs";
+
+/** What an instance wants beyond that is a trap. */
+const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
+/** An instance with so much memory gets nothing new to do. */
+export const MEMORY_BYTES_FULL = 64 * 1024 * 1024;
+
+const compiled = new Map<string, WebAssembly.Module>();
+
+/** The module of a file in `generated/`, compiled once. */
+export function coreModule(name: string): WebAssembly.Module {
+  let module = compiled.get(name);
+  if (!module) {
+    const bytes = readFileSync(new URL(`../generated/${name}`, import.meta.url));
+    module = new WebAssembly.Module(withMemoryMax(bytes, MEMORY_BYTES_MAX));
+    compiled.set(name, module);
+  }
+  return module;
+}
 
 const PAGE_BYTES = 65_536;
 const MEMORY_SECTION = 5;
 
 /** The same module, but its memory (where it defines one) may not grow beyond `bytesMax`. Errors: not a module. */
-export function withMemoryMax(module: Uint8Array, bytesMax: number): Uint8Array<ArrayBuffer> {
+function withMemoryMax(module: Uint8Array, bytesMax: number): Uint8Array<ArrayBuffer> {
   // Magic and version, then sections: an id, a length, so many bytes.
   for (let at = 8; at < module.length; ) {
     const [length, body] = unsigned(module, at + 1);
