@@ -21,10 +21,10 @@ class BuildWithComponent(build_py):
         super().run()
         component = first(HERE / "rejoin_core/rejoin.wasm", *(root / "target/rejoin.wasm" for root in ROOTS))
         if component is None:
-            raise SystemExit(f"no component at {ROOTS[0] / 'target/rejoin.wasm'}: run `cargo xtask component` first")
-        scripts = first(*(root / "host/src/store/redis/scripts" for root in ROOTS))
+            raise SystemExit("no component: run `cargo xtask component` first, in the checkout that this package stands in")
+        scripts = first(HERE / "rejoin_core/redis/scripts", *(root / "host/src/store/redis/scripts" for root in ROOTS))
         if scripts is None:
-            raise SystemExit("no scripts for Redis: install this package from a checkout of Rejoin")
+            raise SystemExit("no scripts for Redis: install this package from the checkout that it stands in")
         if self.editable_mode:
             return
         package = Path(self.build_lib) / "rejoin_core"

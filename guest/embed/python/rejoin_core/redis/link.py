@@ -78,7 +78,8 @@ class Link:
             protocol=2,
         )
         self._redis: Any = Redis(connection_pool=self._pool)
-        self._wait_s, self._closed = wait_s, False
+        self._wait_s, self.closed = wait_s, False
+        self._under_way: set[asyncio.Future[Any]] = set()
         self.db = int(self._pool.connection_kwargs.get("db") or 0)
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -96,10 +97,10 @@ class Link:
 
     async def once(self, *words: str | bytes) -> Any:
         """One command, asked once. None where a key holds something else than it should."""
-        if self._closed:
+        if self.closed:
             raise Unavailable("the store is closed")
         try:
-            return await self._redis.execute_command(*words)
+            return await self._whole(self._redis.execute_command(*words))
         except NoScriptError:
             raise
         except (RedisError, OSError, asyncio.TimeoutError) as error:
@@ -111,6 +112,20 @@ class Link:
                 with suppress(Exception):
                     await self._pool.disconnect(inuse_connections=False)
             raise meaning from error
+
+    async def _whole(self, command: Awaitable[Any]) -> Any:
+        """A cancel ends the wait at once, and not the command in its middle: redis-py may keep the cancel to itself then."""
+        task = asyncio.ensure_future(command)
+        self._under_way.add(task)
+        task.add_done_callback(self._over)
+        await asyncio.wait({task})
+        return task.result()
+
+    def _over(self, task: asyncio.Future[Any]) -> None:
+        self._under_way.discard(task)
+        # Looked at even where nobody waits any longer.
+        if not task.cancelled():
+            task.exception()
 
     async def run(self, *words: str | bytes) -> Any:
         return await self.patiently(lambda: self.once(*words))
@@ -132,7 +147,7 @@ class Link:
         for key in keys:
             pipeline.execute_command("HMGET", key, *columns)
         try:
-            found: list[Any] = await pipeline.execute(raise_on_error=False)
+            found: list[Any] = await self._whole(pipeline.execute(raise_on_error=False))
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             raise _meaning(error) from error
         return found
@@ -143,7 +158,10 @@ class Link:
 
     async def close(self) -> None:
         """What is under way fails with `Unavailable`."""
-        self._closed = True
+        self.closed = True
+        await self._pool.disconnect()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_ANSWER_MAX_S)
         await self._redis.aclose()
         await self._pool.disconnect()
 

@@ -94,7 +94,7 @@ class RedisStore:
 
     def _start(self) -> None:
         # Only now: it may have been made before there was a loop.
-        if not self._tasks:
+        if not self._tasks and not self._link.closed:
             wakes, presence = self._wakes, self._presence
             self._tasks = [asyncio.create_task(one) for one in (wakes.listen(), wakes.look(), wakes.tick(), presence.tell())]
 

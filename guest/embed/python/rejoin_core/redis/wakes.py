@@ -143,6 +143,8 @@ class Wakes:
         finally:
             for task in both:
                 task.cancel()
+            # Nothing comes any more, whatever redis-py makes of the cancel.
+            await connection.disconnect(nowait=True)
             await asyncio.gather(*both, return_exceptions=True)
 
     async def _ask(self, connection: Any) -> None:
