@@ -7,7 +7,8 @@ import random
 import re
 import sys
 import unittest
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ class Host:
         await self._reading
 
 
-async def follow(url: str, after: str) -> AsyncIterator[Frame]:
+async def follow(client: httpx.AsyncClient, url: str, after: str) -> AsyncGenerator[Frame, None]:
     headers = {"last-event-id": after} if after else {}
     text = ""
-    async with httpx.AsyncClient(timeout=PATIENCE_S) as client, client.stream("GET", url, headers=headers) as response:
+    async with client.stream("GET", url, headers=headers, timeout=PATIENCE_S) as response:
         response.raise_for_status()
         async for piece in response.aiter_text():
             whole, end, text = (text + piece).rpartition("\n\n")
@@ -78,14 +79,19 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
             self.addAsyncCleanup(host.kill)
         self.client = httpx.AsyncClient(timeout=10.0)
         self.addAsyncCleanup(self.client.aclose)
+        # Of its own: those who hop away leave connections that are given back later.
+        self.reader = httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+        self.addAsyncCleanup(self.reader.aclose)
         self.created = self.appended = 0
 
     async def post(self, turn: int, path: str, text: str, **headers: str) -> None:
         """Repeats a request, on the other host each time, until one answers it: its headers make that harmless."""
         kind = "application/x-ndjson" if path.endswith("/events") else "application/json"
         sent = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        said = ""
+        said, clock = "", asyncio.get_running_loop().time
+        end_s = clock() + PATIENCE_S
         while True:
+            self.assertLess(clock(), end_s, said)
             try:
                 url = f"{self.hosts[turn % 2].url}/v1/streams/{path}"
                 response = await self.client.post(url, content=text, headers=sent)
@@ -115,8 +121,9 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
 
         async def some() -> None:
             url = f"{self.hosts[turn % 2].url}/v1/streams/{name}/events"
-            async for frame in follow(url, found[-1].id if found else ""):
-                found.append(frame)
+            async with aclosing(follow(self.reader, url, found[-1].id if found else "")) as frames:
+                async for frame in frames:
+                    found.append(frame)
 
         while not found or "final" not in json.loads(found[-1].data):
             try:
@@ -162,7 +169,7 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
         rust = f"{self.hosts[0].url}/v1/streams"
 
         async def signals() -> AsyncIterator[Any]:
-            async for frame in follow(f"{rust}/s/signals", ""):
+            async for frame in follow(self.reader, f"{rust}/s/signals", ""):
                 yield json.loads(frame.data)
 
         async with RedisStore(self.redis.url) as store, Streams(store) as streams:
