@@ -130,7 +130,8 @@ class Bounds(unittest.IsolatedAsyncioTestCase):
     async def fill(self, store: MemoryStore, appends: list[list[str]], streams: int) -> None:
         for at in range(streams):
             fields = [("request", f'"{"x" * 200}{at}"')]
-            await store.create(f"s{at}", Ticket(1 << 61, at), 0, Job(7, "running", f"u{at}", 1 << 40, 1 << 40, None, 0, fields))
+            job = Job(7, "running", f"u{at}", 1 << 40, 1 << 40, None, 0, fields)
+            await store.create(f"s{at}", Ticket(1 << 61, at), 0, job)
         head = 0
         for number, lines in enumerate(appends):
             # Each record an object of its own, as they come out of the component.

@@ -34,9 +34,9 @@ class Host:
     async def start(self) -> None:
         variables = {name: value for name, value in os.environ.items() if not name.startswith("REJOIN_")}
         variables["PYTHONPATH"] = os.pathsep.join(sys.path)
-        pipe, away = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+        said = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
         try:
-            self._process = await asyncio.create_subprocess_exec(*self._command, stdout=pipe, stderr=away, env=variables)
+            self._process = await asyncio.create_subprocess_exec(*self._command, **said, env=variables)
         except FileNotFoundError as missing:
             raise FileNotFoundError(f"no {self._command[0]}: cargo build it, or name it in REJOIN_PROGRAM") from missing
         lines: list[str] = []

@@ -68,7 +68,8 @@ class Sharing(OverRedis):
 
     async def test_news_come_at_once_by_the_channel_and_within_seconds_without_it(self) -> None:
         for name, other in (("by-channel", "rejoin.{}"), ("without", "nobody.{}")):
-            with self.subTest(name), mock.patch("rejoin_core.redis.wakes._LOOK_S", NEVER_S if name == "by-channel" else 0.5):
+            look_s = NEVER_S if name == "by-channel" else 0.5
+            with self.subTest(name), mock.patch("rejoin_core.redis.wakes._LOOK_S", look_s):
                 async with replica(self.server.url) as there:
                     assert isinstance(there.store, RedisStore)
                     if name == "without":
@@ -128,7 +129,8 @@ class Sharing(OverRedis):
         async def heard() -> bool:
             message = listener.get_message(ignore_subscribe_messages=True)
             text = message["data"].decode() if message else ""
-            return text.startswith(f"r {job.generation} ") and json.loads(text.split("\n")[1])["decision"] == {"yes": True}
+            ours = text.startswith(f"r {job.generation} ")
+            return ours and json.loads(text.split("\n")[1])["decision"] == {"yes": True}
 
         await until(heard)
         listener.close()
@@ -293,17 +295,23 @@ class Failing(OverRedis):
         with mock.patch("rejoin_core.redis.wakes._LOOK_S", NEVER_S):
             async with replica(self.way.url) as streams:
                 await streams.create("s", user_id="u")
-                reading = asyncio.create_task(read(streams))
-                followed = lambda: _is(lambda: self.client.pubsub_numsub("rejoin:{s}:wake")[0][1] == 1)  # noqa: E731
-                await until(followed)
+                frames = await streams.subscribe("s")
+                assert frames and isinstance(streams.store, RedisStore)
+                rooms = streams.store._wakes._rooms
+
+                def waits() -> bool:
+                    return "s" in rooms and rooms["s"].follows and len(rooms["s"].waiting) == 1
+
                 for line in answer(3):
+                    reading = asyncio.create_task(take(frames, 1))
+                    await until(lambda: _is(waits))
                     await self.way.cut()
                     # What is said while nobody listens is found when somebody does again.
                     await self.here.append("s", line)
                     await self.way.mend()
-                    await until(followed)
-                await self.here.complete("s")
-                self.assertEqual(len(await asyncio.wait_for(reading, PATIENCE_S)), 4)
+                    # Sooner than the reader's next comment, which would look, too.
+                    self.assertEqual([frame.data for frame in await asyncio.wait_for(reading, 12)], [line])
+                await frames.aclose()
 
     async def test_a_write_whose_answer_was_lost_is_written_once(self) -> None:
         async with replica(self.way.url) as streams:

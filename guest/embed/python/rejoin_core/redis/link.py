@@ -114,7 +114,7 @@ class Link:
             raise meaning from error
 
     async def _whole(self, command: Awaitable[Any]) -> Any:
-        """A cancel ends the wait at once, and not the command in its middle: redis-py may keep the cancel to itself then."""
+        """A cancel ends the wait at once, and not the command in its middle: there redis-py may keep it to itself."""
         task = asyncio.ensure_future(command)
         self._under_way.add(task)
         task.add_done_callback(self._over)

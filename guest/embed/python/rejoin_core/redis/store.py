@@ -44,8 +44,8 @@ _ESCAPED = {ord(sign): f"%{ord(sign):02X}" for sign in "{}%"}
 class RedisStore:
     """For all processes over one Redis (7 or newer, or Valkey, one server): of Python, Node, and the Rust server alike.
 
-    `url`: `redis://[user:password@]host[:port][/db]`, `rediss://…` or `unix:///path[?db=]`. `prefix`, without braces, and
-    the three times are those of the other replicas. `jobs_max` active jobs in all, `jobs_per_user_max` of one user. A
+    `url`: `redis://[user:password@]host[:port][/db]`, `rediss://…` or `unix:///path[?db=]`. `prefix`, without braces,
+    and the three times are those of the other replicas. `jobs_max` active jobs in all, `jobs_per_user_max` of one user. A
     command waits `wait_s` for a Redis that cannot be reached, then it raises `Unavailable`; one that is full raises
     `Overloaded`, and what is stored already stays. For one event loop; `close` it, or use it as `async with`.
     """
@@ -96,7 +96,8 @@ class RedisStore:
         # Only now: it may have been made before there was a loop.
         if not self._tasks and not self._link.closed:
             wakes, presence = self._wakes, self._presence
-            self._tasks = [asyncio.create_task(one) for one in (wakes.listen(), wakes.look(), wakes.tick(), presence.tell())]
+            all_of_it = (wakes.listen(), wakes.look(), wakes.tick(), presence.tell())
+            self._tasks = [asyncio.create_task(one) for one in all_of_it]
 
     def _key(self, stream: str, name: str) -> str:
         # A brace would end the part that a Cluster hashes, or make one name look like another's key.

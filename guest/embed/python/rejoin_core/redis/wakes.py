@@ -1,4 +1,4 @@
-"""Who waits here for news of which stream, and how other writers are heard: a channel for each stream, in one connection.
+"""Who waits here for news of which stream, and how other writers are heard: a channel for each, in one connection.
 
 What is heard is a hint, which may get lost: the rows are looked at each second besides, and whenever the two differ.
 """
