@@ -1,15 +1,16 @@
 //! The component in Python: the kit's own tests, its types, and the package that a user installs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rejoin_tests::command::program as server;
 use rejoin_tests::root;
 use tokio::process::Command;
 
 /// Much longer than they take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(420);
 
 fn kit() -> PathBuf {
     root().join("guest/embed/python")
@@ -17,10 +18,16 @@ fn kit() -> PathBuf {
 
 /// Runs the Python that `cargo xtask test` prepared, in the kit's folder, to its end: what it said, all of it where it failed.
 async fn python(arguments: &[&str]) -> Result<String> {
+    python_with(arguments, Path::new("")).await
+}
+
+/// The same, where the tests start the Rust server too.
+async fn python_with(arguments: &[&str], rejoin: &Path) -> Result<String> {
     let program = root().join("target/tools/python/bin/python");
     ensure!(program.exists(), "no {}: `cargo xtask test python` installs it", program.display());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(kit()).env_remove("REJOIN_COMPONENT").env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("REJOIN_PROGRAM", rejoin);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let ran = tokio::time::timeout(PATIENCE, command.output()).await;
     let Output { status, stdout, stderr } = ran.with_context(|| format!("{arguments:?}: not in {PATIENCE:?}"))??;
@@ -48,10 +55,10 @@ fn written() -> Result<usize> {
 
 #[tokio::test]
 async fn every_test_of_the_python_kit_runs_and_passes() -> Result<()> {
-    let said = python(&["-m", "unittest", "discover", "--start-directory", "tests"]).await?;
+    let said = python_with(&["-m", "unittest", "discover", "--start-directory", "tests"], server()?).await?;
     println!("{said}");
     let written = written()?;
-    ensure!(written >= 40, "{written} tests are written");
+    ensure!(written >= 80, "{written} tests are written");
     ensure!(said.contains(&format!("Ran {written} tests in ")), "{written} are written\n{said}");
     ensure!(said.trim_end().ends_with("\nOK"), "none is left out\n{said}");
     Ok(())
@@ -71,7 +78,7 @@ async fn the_python_package_brings_the_very_same_component() -> Result<()> {
     let folder = tempfile::tempdir()?;
     // The sources are copied: setuptools writes beside them.
     let source = folder.path().join("guest/embed/python");
-    for part in ["rejoin_core", "."] {
+    for part in ["rejoin_core/redis", "rejoin_core", "."] {
         std::fs::create_dir_all(source.join(part))?;
         for entry in std::fs::read_dir(kit().join(part))? {
             let path = entry?.path();
@@ -91,10 +98,19 @@ async fn the_python_package_brings_the_very_same_component() -> Result<()> {
     let component = std::fs::read(root().join("target/rejoin.wasm"))?;
     std::fs::create_dir_all(folder.path().join("target"))?;
     std::fs::write(folder.path().join("target/rejoin.wasm"), &component)?;
+    let scripts = "host/src/store/redis/scripts";
+    std::fs::create_dir_all(folder.path().join(scripts))?;
+    for entry in std::fs::read_dir(root().join(scripts))? {
+        let script = entry?;
+        std::fs::copy(script.path(), folder.path().join(scripts).join(script.file_name()))?;
+    }
     python(&install).await?;
     ensure!(std::fs::read(folder.path().join("installed/rejoin_core/rejoin.wasm"))? == component, "other bytes");
     let fold = "import sys; sys.path.insert(0, sys.argv[1]); import rejoin_core as r; print(r.__file__, r.fold('[]'))";
     let said = python(&["-c", fold, &target]).await?;
     assert_eq!(said.trim(), format!("{target}/rejoin_core/__init__.py []"));
+    let script = "redis/scripts/append.lua";
+    let installed = std::fs::read(Path::new(&target).join("rejoin_core").join(script))?;
+    ensure!(installed == std::fs::read(root().join("host/src/store").join(script))?, "another script");
     Ok(())
 }

@@ -1,17 +1,27 @@
-"""A chat endpoint with resumable answers. Start: uvicorn app:app --port 8000. See: README.md, "In five minutes"."""
+"""A chat endpoint with resumable answers. Start: uvicorn app:app --port 8000. See: README.md, "In five minutes".
+
+With REDIS_URL all processes over that Redis serve the same chats.
+"""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from rejoin_core import Overloaded, Refused, Streams
+from rejoin_core import Overloaded, Refused, Streams, Unavailable
 
-streams = Streams()
+if url := os.environ.get("REDIS_URL"):
+    from rejoin_core.redis import RedisStore
+
+    redis: RedisStore | None = RedisStore(url)
+else:
+    redis = None
+streams = Streams(redis)
 tasks: set[asyncio.Task[None]] = set()
 
 
@@ -72,7 +82,10 @@ async def refused(_request: Request, error: Exception) -> Response:
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-    async with streams:
+    async with AsyncExitStack() as stack:
+        if redis:
+            await stack.enter_async_context(redis)
+        await stack.enter_async_context(streams)
         yield
 
 
@@ -81,4 +94,4 @@ routes = [
     Route("/chats/{chat}", read, methods=["GET"]),
     Route("/chats/{chat}", stop, methods=["DELETE"]),
 ]
-app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: refused, Overloaded: refused})
+app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=dict.fromkeys((Refused, Overloaded, Unavailable), refused))

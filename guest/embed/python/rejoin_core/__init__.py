@@ -4,7 +4,7 @@ from .aggregator import Aggregator, fold
 from .component import LimitExceeded, Overloaded, Refused, Trapped
 from .memory import MemoryStore
 from .session import Limits, Producer, Pushed, Session
-from .store import ACCEPTED, Append, Store, Ticket, Written
+from .store import ACCEPTED, Append, Store, Ticket, Told, Unavailable, Written
 from .streams import Aborted, Streams
 from .translator import BadChunk, Translated, Translator
 from .types import Cursor, Entry, Job
@@ -29,9 +29,11 @@ __all__ = [
     "Store",
     "Streams",
     "Ticket",
+    "Told",
     "Translated",
     "Translator",
     "Trapped",
+    "Unavailable",
     "Written",
     "fold",
 ]

@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from sys import getsizeof
 
 from .component import Overloaded
 from .store import ACCEPTED, Append, Ticket, Written
 from .types import Cursor, Entry, Job, now_ms
 
-# Of an entry beside its characters: the objects around them, and its ticket. Most entries are one small record, which
-# alone would count a seventh of what it takes.
-_ENTRY_BYTES = 600
+# Of an entry beside its records: the objects around them, its ticket, and its places in the row. Of a row likewise.
+_ENTRY_BYTES, _ROW_BYTES = 450, 800
+
+
+def _entry_bytes(entry: Entry) -> int:
+    """What an entry takes, each of its records as an object of its own: of small ones that is most."""
+    return _ENTRY_BYTES + getsizeof(entry.lines) + getsizeof(entry.kinds) + sum(map(getsizeof, entry.lines))
+
+
+def _fields_bytes(fields: list[tuple[str, str]]) -> int:
+    return sum(getsizeof(pair) + getsizeof(pair[0]) + getsizeof(pair[1]) + 8 for pair in fields)
+
+
+def _row_bytes(job: Job) -> int:
+    return _ROW_BYTES + getsizeof(job.user_id) + _fields_bytes(job.fields)
 
 
 @dataclass
@@ -28,7 +41,9 @@ class _Row:
 
 
 class MemoryStore:
-    """For one process and one event loop. Full, by `streams_max` or `bytes_max` of all logs, it raises `Overloaded`.
+    """For one process and one event loop. Full, by `streams_max` or `bytes_max`, it raises `Overloaded`.
+
+    Bytes are those that the objects of all logs, rows and checkpoints take; the end of a generation is always taken.
 
     An active job without an append for `idle_ms` is named by `sweep`; one that has ended is kept for `retention_ms`.
     """
@@ -69,6 +84,10 @@ class MemoryStore:
         row.bytes += more
         self._bytes += more
 
+    def _check_room(self, more: int) -> None:
+        if more > 0 and self._bytes + more > self._bytes_max:
+            raise Overloaded(f"the store is full: what it may hold is {self._bytes_max} bytes")
+
     async def job(self, stream: str) -> Job | None:
         row = self._row(stream)
         return row.job.copy() if row else None
@@ -82,10 +101,14 @@ class MemoryStore:
             return Written("generation-replaced", current)
         if stream not in self._rows and len(self._rows) >= self._streams_max:
             raise Overloaded(f"the store is full: it holds {self._streams_max} streams")
+        old = self._rows.get(stream)
+        more = _row_bytes(job)
+        self._check_room(more - (old.bytes if old else 0))
         self._forget(stream)
         fresh = job.copy()
         fresh.head, fresh.revision = 0, 1
-        self._rows[stream] = _Row(fresh, now_ms(), ticket)
+        self._rows[stream] = row = _Row(fresh, now_ms(), ticket)
+        self._take(row, more)
         self._tell(stream)
         return ACCEPTED
 
@@ -103,16 +126,17 @@ class MemoryStore:
             return Written("not-active", job.status)
         if sequence - 1 != job.head or not fits:
             return Written("behind", job.head)
-        # The end of a generation is always taken: it is small, and makes room.
-        if entry and not entry.ends and self._bytes + entry.bytes + _ENTRY_BYTES > self._bytes_max:
-            raise Overloaded(f"the store is full: its logs have {self._bytes_max} bytes")
+        more = _entry_bytes(entry) if entry else 0
+        before = _fields_bytes(job.fields)
+        # The end of a generation is always taken: it makes room.
+        if not (entry and entry.ends):
+            self._check_room(more + _fields_bytes(append.fields))
         now = now_ms()
         job.revision += 1
         if entry:
             row.log.append(entry)
             row.tickets[ticket] = sequence
             job.head, job.updated_ms = entry.last, now
-            self._take(row, entry.bytes + _ENTRY_BYTES)
         else:
             row.last = ticket
         if entry or append.status:
@@ -122,6 +146,7 @@ class MemoryStore:
             job.settled_ms = None if job.active else now
         for name, value in append.fields:
             job.set_field(name, value)
+        self._take(row, more + _fields_bytes(job.fields) - before)
         self._tell(stream)
         return ACCEPTED
 
@@ -131,8 +156,10 @@ class MemoryStore:
             return
         known = row.checkpoint
         if known is None or known[0] < at:
-            self._take(row, len(state) - (len(known[1]) if known else 0))
-            row.checkpoint = (at, state)
+            more = getsizeof(state) - (getsizeof(known[1]) if known else 0)
+            if self._bytes + more <= self._bytes_max:
+                self._take(row, more)
+                row.checkpoint = (at, state)
 
     async def checkpoint(self, stream: str, generation: int) -> tuple[Cursor, str] | None:
         row = self._row(stream)

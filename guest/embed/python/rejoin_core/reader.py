@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from .store import Store
+from .store import Store, Unavailable
 from .types import Cursor, Entry
 
 # What one reader may hold: this, and one entry.
 _PAGE_BYTES = 64 * 1024
-_KEEP_ALIVE_S = 15.0
+_KEEP_ALIVE_S, _KEEP_ALIVE = 15.0, ": keep-alive\n\n"
+# A store that cannot be reached is asked again.
+_AGAIN_S = 0.5
 
 Snapshot = Callable[[str], Awaitable[tuple[Cursor, str]]]
 
@@ -53,7 +55,16 @@ async def frames(
     clock = asyncio.get_running_loop().time
     sent_s = clock()
     while True:
-        page = await store.read(stream, position, _PAGE_BYTES)
+        try:
+            page = await store.read(stream, position, _PAGE_BYTES)
+            job = await store.job(stream) if page == [] else None
+        except Unavailable:
+            # The connection lives: browsers do not come back after an answer that is an error.
+            await asyncio.sleep(_AGAIN_S)
+            if clock() >= sent_s + _KEEP_ALIVE_S:
+                sent_s = clock()
+                yield _KEEP_ALIVE
+            continue
         if page is None:
             return
         hole = isinstance(page, list) and page and page[0].first.sequence > position.sequence + 1
@@ -80,14 +91,11 @@ async def frames(
             yield text
         if ended:
             return
-        if page:
-            continue
-        job = await store.job(stream)
-        if job is None or job.generation != generation or job.head > position.sequence:
+        if page or job is None or job.generation != generation or job.head > position.sequence:
             continue
         if not job.active:
             return
         await store.changed(stream, job, max(0.0, sent_s + _KEEP_ALIVE_S - clock()))
         if clock() >= sent_s + _KEEP_ALIVE_S:
             sent_s = clock()
-            yield ": keep-alive\n\n"
+            yield _KEEP_ALIVE

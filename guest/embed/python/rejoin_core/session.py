@@ -54,6 +54,8 @@ class Asked:
 
     write: Write | None = None
     checkpoint: tuple[Cursor, str] | None = None
+    # A person's answer, of this generation: a JSON object.
+    resolved: tuple[int, str] | None = None
 
 
 class _Ear:
@@ -82,8 +84,12 @@ class _Ear:
             case "store.checkpoint":
                 _, at, state = arguments()
                 self.asked.checkpoint = (Cursor(*at), state)
+            case "sse.signal":
+                _, generation, what = arguments()
+                if what.tag == "resolved":
+                    self.asked.resolved = (generation, what.value)
             case _:
-                # Whoever carries a write out tells the readers and producers: it knows what was accepted.
+                # Whoever carries a write out tells the readers: it knows what was accepted.
                 pass
 
 

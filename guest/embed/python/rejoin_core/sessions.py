@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .component import LimitExceeded, Overloaded, Refused, Trapped
 from .session import Limits, Session
-from .store import Append, Store, Ticket, Written
+from .store import Append, Store, Ticket, Told, Written
 from .types import Cursor, Entry, Job, Write, stream_id_error
 
 T = TypeVar("T")
@@ -131,10 +131,12 @@ class Sessions:
         except Trapped:
             # It is in the log, whatever the component makes of it: who asked gets the answer where it can still be had.
             return
-        checkpoint = session.take().checkpoint
+        asked = session.take()
         self._keep(slot, session)
-        if checkpoint:
-            await self._put_checkpoint(stream, *checkpoint)
+        if asked.resolved and isinstance(self._store, Told):
+            self._store.resolved(stream, *asked.resolved)
+        if asked.checkpoint:
+            await self._put_checkpoint(stream, *asked.checkpoint)
 
     def _keep(self, slot: _Slot, session: Session) -> None:
         slot.session = session if session.whole else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from .types import Cursor, Entry, Job
 
@@ -37,6 +37,14 @@ class Written:
 
 
 ACCEPTED = Written("accepted")
+
+
+class Unavailable(Exception):
+    """The store cannot be reached, the message says why. What became of a write nobody knows: repeat the request, with
+    the same `Producer` or idempotency key.
+    """
+
+    taken: int = 0
 
 
 class Store(Protocol):
@@ -93,4 +101,19 @@ class Store(Protocol):
 
     async def sweep(self) -> list[str]:
         """Called each second: forgets what has outlived its retention; names active jobs that are idle for too long."""
+        ...
+
+
+@runtime_checkable
+class Told(Protocol):
+    """What a store has besides when replicas of another kind listen, whose producers hear of it. Both return at once, and
+    may get lost.
+    """
+
+    def readers(self, stream: str, here: bool) -> None:
+        """The first reader of the stream has come to this process, or the last one has left it."""
+        ...
+
+    def resolved(self, stream: str, generation: int, answer: str) -> None:
+        """A person's answer was accepted: a JSON object `{"actionId", "decision"}`."""
         ...

@@ -17,7 +17,7 @@ from .component import Overloaded, Refused, Trapped
 from .memory import MemoryStore
 from .session import Limits, Producer, Pushed, Session
 from .sessions import Sessions
-from .store import Store
+from .store import Store, Told, Unavailable
 from .text import json_text, lines_of
 from .translator import Dialect, Lines, Translated, Translator
 from .types import Cursor, Entry, Job, stream_id_error
@@ -28,6 +28,7 @@ log = logging.getLogger("rejoin_core")
 # Characters of one call into the component: so long at most nothing else runs in this process.
 _PIECE = 64 * 1024
 _SWEEP_S = 1.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Streams:
                 done = done.then(await self._push(stream, piece, generation, producer, offset), lines)
             except Refused as error:
                 done = done.then(Pushed(stopped=(1, error)), lines)
-            except (Trapped, Overloaded) as error:
+            except (Trapped, Overloaded, Unavailable) as error:
                 error.taken = offset
                 raise
             if done.stopped:
@@ -275,6 +276,8 @@ class Streams:
         # Again, because it is only now that it begins.
         self._check_room(stream)
         self._subscribers[stream] += 1
+        if self._subscribers[stream] == 1:
+            self._tell(stream, True)
         try:
             async for frame in frames:
                 yield frame
@@ -282,15 +285,24 @@ class Streams:
             self._subscribers[stream] -= 1
             if not self._subscribers[stream]:
                 del self._subscribers[stream]
+                self._tell(stream, False)
             await frames.aclose()
+
+    def _tell(self, stream: str, readers: bool) -> None:
+        if isinstance(self.store, Told):
+            self.store.readers(stream, readers)
 
     async def stopped(self, stream: str, generation: int) -> None:
         """Returns when the generation has ended, was replaced or is gone, whoever did it."""
         while True:
-            job = await self.store.job(stream)
-            if job is None or job.generation != generation or not job.active:
-                return
-            await self.store.changed(stream, job, 60.0)
+            try:
+                job = await self.store.job(stream)
+                if job is None or job.generation != generation or not job.active:
+                    return
+                await self.store.changed(stream, job, 60.0)
+            except Unavailable:
+                # It says nothing about the generation.
+                await asyncio.sleep(_AGAIN_S)
 
     async def remove(self, stream: str) -> bool:
         """Forgets the stream. False: it was not there."""

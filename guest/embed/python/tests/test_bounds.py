@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import unittest
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from unittest import mock
 
-from rejoin_core import Aggregator, Limits, MemoryStore, Overloaded, Refused, Session, Streams, component
+from rejoin_core import Aggregator, Append, Cursor, Entry, Job, Limits, MemoryStore, Overloaded, Refused, Session
+from rejoin_core import Streams, Ticket, component
 from rejoin_core.component import Instance
 from rejoin_core.deadline import CALL_TICKS, Ticker
 from support import Distant, answer, delta, read
@@ -99,6 +101,62 @@ class Bounds(unittest.IsolatedAsyncioTestCase):
             await streams.remove(name)
         await streams.create("c", user_id="u")
         self.assertEqual((await streams.append("c", delta("x" * 15_000))).appended, 1)
+
+    async def test_what_a_store_counts_is_what_it_takes_whatever_is_in_an_append(self) -> None:
+        many, wide = 5000, "\N{GRINNING FACE}" * 500
+        shapes = {
+            "one small record an append": [["{}"]] * many,
+            "small records in batches": [["{}"] * 1000] * 20,
+            "records of middle size": [[delta("x" * 300)] * 30] * 40,
+            "records of wide characters": [[f'{{"x":"{wide}"}}'] * 10] * 60,
+            "no more than rows": [],
+        }
+        for name, appends in shapes.items():
+            with self.subTest(name):
+                store = MemoryStore()
+                gc.collect()
+                tracemalloc.start()
+                await self.fill(store, appends, streams=1 if appends else 500)
+                gc.collect()
+                taken = tracemalloc.get_traced_memory()[0]
+                tracemalloc.stop()
+                # What is counted is what is taken, and a little more: free places of lists and maps are not its to know.
+                self.assertGreaterEqual(store._bytes, taken)
+                self.assertLess(store._bytes, 1.35 * taken)
+                for at in range(500):
+                    await store.remove(f"s{at}", 7)
+                self.assertEqual(store._bytes, 0)
+
+    async def fill(self, store: MemoryStore, appends: list[list[str]], streams: int) -> None:
+        for at in range(streams):
+            fields = [("request", f'"{"x" * 200}{at}"')]
+            job = Job(7, "running", f"u{at}", 1 << 40, 1 << 40, None, 0, fields)
+            await store.create(f"s{at}", Ticket(1 << 61, at), 0, job)
+        head = 0
+        for number, lines in enumerate(appends):
+            # Each record an object of its own, as they come out of the component.
+            entry = Entry(Cursor(7, head + 1), [line[:1] + line[1:] for line in lines], ["event"] * len(lines))
+            ticket = Ticket((1 << 61) + number, number + (1 << 30))
+            written = await store.append("s0", Append(ticket, entry.first, entry, "running", number + 1, None, []))
+            assert written.answer == "accepted", written
+            head += len(lines)
+
+    async def test_a_store_that_is_full_of_batches_rows_or_metadata_says_so_and_keeps_its_bound(self) -> None:
+        store = MemoryStore(bytes_max=300_000)
+        streams = Streams(store)
+        await streams.create("s", user_id="u")
+        with self.assertRaises(Overloaded):
+            for _ in range(50):
+                await streams.append("s", ["{}"] * 1000)
+        self.assertLessEqual(store._bytes, 300_000)
+        with self.assertRaises(Overloaded):
+            for at in range(1000):
+                await streams.create(f"s{at}", user_id="u")
+        with self.assertRaises(Overloaded):
+            await streams.update("s", {"sender": "x" * 300_000})
+        await store.put_checkpoint("s", (await streams.content("s"))[0].cursor, "x" * 300_000)
+        self.assertLessEqual(store._bytes, 300_000)
+        await streams.complete("s")
 
     async def test_a_generation_that_is_full_ends_and_a_record_that_is_too_large_is_refused(self) -> None:
         streams = Streams(limits=Limits(record_bytes_max=1000, records_max=10))

@@ -12,6 +12,7 @@ from unittest import mock
 
 import httpx
 
+from redis_server import Server
 from support import Frame, parse
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "example"
@@ -20,27 +21,31 @@ PATIENCE_S = 30.0
 
 class Example(unittest.TestCase):
     def setUp(self) -> None:
+        self.url = self.start()
+
+    def start(self, **variables: str) -> str:
+        """A server of its own, which ends with the test: the address of a chat."""
         command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0", "--no-access-log"]
-        environment = {**os.environ, "PYTHONPATH": str(EXAMPLE.parent)}
-        self.server = subprocess.Popen(command, cwd=EXAMPLE, env=environment, stderr=subprocess.PIPE, text=True)
+        environment = {**os.environ, "PYTHONPATH": str(EXAMPLE.parent), **variables}
+        server = subprocess.Popen(command, cwd=EXAMPLE, env=environment, stderr=subprocess.PIPE, text=True)
         # Whatever goes wrong: the test does not wait for ever, and no server is left.
-        late = threading.Timer(PATIENCE_S, self.server.kill)
+        late = threading.Timer(PATIENCE_S, server.kill)
         late.start()
         self.addCleanup(late.cancel)
-        self.addCleanup(self.end)
-        assert self.server.stderr
+        self.addCleanup(self.end, server)
+        assert server.stderr
         lines = []
-        for line in self.server.stderr:
+        for line in server.stderr:
             lines.append(line)
             if found := re.search(r"running on (\S+)", line):
                 break
         else:
             self.fail("".join(lines))
-        self.url = f"{found[1]}/chats/1"
+        return f"{found[1]}/chats/1"
 
-    def end(self) -> None:
-        self.server.terminate()
-        self.server.communicate(timeout=PATIENCE_S)
+    def end(self, server: "subprocess.Popen[str]") -> None:
+        server.terminate()
+        server.communicate(timeout=PATIENCE_S)
 
     def frames(self, count: int, after: str = "", query: str = "") -> list[Frame]:
         """The first `count` frames, or all of them to the end."""
@@ -77,6 +82,18 @@ class Example(unittest.TestCase):
         self.assertEqual(text, "You asked: why. Reload as often as you like: nothing is lost. ")
         self.assertTrue(json.loads(frames[-1].data)["final"])
         self.assertEqual([frame.data for frame in self.frames(1000)], [frame.data for frame in frames])
+
+
+    def test_two_servers_over_one_redis_serve_the_same_chat(self) -> None:
+        redis = Server()
+        self.addCleanup(redis.stop)
+        here, there = self.start(REDIS_URL=redis.url), self.start(REDIS_URL=redis.url)
+        generation = httpx.post(here, content="why?").json()["generation"]
+        self.url = there
+        self.assertEqual([frame.id for frame in self.frames(2)], [f"{generation}-1", f"{generation}-2"])
+        self.assertTrue(httpx.delete(there).text.startswith("You"))
+        self.url = here
+        self.assertTrue(json.loads(self.frames(1000)[-1].data)["aborted"])
 
 
 class Model(unittest.IsolatedAsyncioTestCase):

@@ -1,0 +1,170 @@
+"""The way to one Redis: connections that are made again, scripts, and what an error of it means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+
+from ..component import Overloaded
+from ..store import Unavailable
+from .scripts import scripts
+
+T = TypeVar("T")
+
+CONNECTIONS_MAX = 16
+# A server that says nothing for this long counts as unreachable.
+_ANSWER_MAX_S = 5.0
+_AGAIN_MIN_S, _AGAIN_MAX_S = 0.02, 0.5
+_OUT_OF_MEMORY = "OOM command not allowed"
+# They hold for every connection: asked again they would be said again.
+_FINAL = (AuthenticationError, AuthorizationError, NoPermissionError)
+
+
+class _Away(Unavailable):
+    """It may be asked again: a connection that is made now may lead to one that answers."""
+
+
+def full() -> Overloaded:
+    return Overloaded("the store is full: raise maxmemory of Redis, or shorten the retention")
+
+
+def failed(why: str) -> Exception:
+    """What it means that a command in a script failed."""
+    return full() if _OUT_OF_MEMORY in why else Unavailable(f"Redis: {why}")
+
+
+def _meaning(error: Exception) -> Exception:
+    why = str(error) or type(error).__name__
+    if isinstance(error, OutOfMemoryError):
+        return full()
+    if isinstance(error, _FINAL) or "NOAUTH" in why or "WRONGPASS" in why:
+        return Unavailable(f"Redis refuses the log-in: {why}; give user and password in the address")
+    if isinstance(error, ResponseError) and not (isinstance(error, ReadOnlyError) or why.startswith("BUSY")):
+        return failed(why)
+    return _Away(f"Redis cannot be reached: {why}")
+
+
+class Link:
+    """At most `CONNECTIONS_MAX` connections; who finds none free waits for one. No command waits for ever."""
+
+    def __init__(self, url: str, wait_s: float) -> None:
+        # Repeated here, not by the client: it would repeat what was refused, too.
+        # redis-py is typed in parts.
+        self._pool: Any = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS_MAX,
+            timeout=_ANSWER_MAX_S,
+            socket_timeout=_ANSWER_MAX_S,
+            socket_connect_timeout=_ANSWER_MAX_S,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self._redis: Any = Redis(connection_pool=self._pool)
+        self._wait_s, self.closed = wait_s, False
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self.db = int(self._pool.connection_kwargs.get("db") or 0)
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Repeats what had no answer; tickets make that harmless. Errors: `Unavailable`, `Overloaded`."""
+        clock = asyncio.get_running_loop().time
+        until, pause = clock() + self._wait_s, _AGAIN_MIN_S
+        while True:
+            try:
+                return await ask()
+            except _Away:
+                if clock() + pause > until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _AGAIN_MAX_S)
+
+    async def once(self, *words: str | bytes) -> Any:
+        """One command, asked once. None where a key holds something else than it should."""
+        if self.closed:
+            raise Unavailable("the store is closed")
+        try:
+            return await self._whole(self._redis.execute_command(*words))
+        except NoScriptError:
+            raise
+        except (RedisError, OSError, asyncio.TimeoutError) as error:
+            if str(error).startswith("WRONGTYPE"):
+                return None
+            meaning = _meaning(error)
+            if isinstance(meaning, _Away):
+                # The others that wait here lead to where this one led.
+                with suppress(Exception):
+                    await self._pool.disconnect(inuse_connections=False)
+            raise meaning from error
+
+    async def _whole(self, command: Awaitable[Any]) -> Any:
+        """A cancel ends the wait at once, and not the command in its middle: there redis-py may keep it to itself."""
+        task = asyncio.ensure_future(command)
+        self._under_way.add(task)
+        task.add_done_callback(self._over)
+        await asyncio.wait({task})
+        return task.result()
+
+    def _over(self, task: asyncio.Future[Any]) -> None:
+        self._under_way.discard(task)
+        # Looked at even where nobody waits any longer.
+        if not task.cancelled():
+            task.exception()
+
+    async def run(self, *words: str | bytes) -> Any:
+        return await self.patiently(lambda: self.once(*words))
+
+    async def script(self, name: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
+        return await self.patiently(lambda: self.script_once(name, keys, arguments))
+
+    async def script_once(self, name: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
+        script = scripts()[name]
+        rest = (str(len(keys)), *keys, *arguments)
+        try:
+            return await self.once("EVALSHA", script.hash, *rest)
+        except NoScriptError:
+            return await self.once("EVAL", script.text, *rest)
+
+    async def rows(self, keys: Sequence[str], columns: Sequence[str]) -> list[Any]:
+        """The same columns of many hashes, asked once and at once; an exception in place of one that failed."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.execute_command("HMGET", key, *columns)
+        try:
+            found: list[Any] = await self._whole(pipeline.execute(raise_on_error=False))
+        except (RedisError, OSError, asyncio.TimeoutError) as error:
+            raise _meaning(error) from error
+        return found
+
+    def listener(self) -> Any:
+        """A connection of its own, not made yet: redis-py's `Connection`."""
+        return self._pool.make_connection()
+
+    async def close(self) -> None:
+        """What is under way fails with `Unavailable`."""
+        self.closed = True
+        await self._pool.disconnect()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_ANSWER_MAX_S)
+        await self._redis.aclose()
+        await self._pool.disconnect()
+
+
+# What the end of a connection is told by.
+LOST = (ConnectionError, TimeoutError, RedisError, OSError, asyncio.TimeoutError)

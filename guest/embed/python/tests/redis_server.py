@@ -1,0 +1,132 @@
+"""A real Redis for the tests, and a way to it that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ConnectionError
+
+PATIENCE_S = 30.0
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    """A server of its own, on a socket in a folder of its own; with `tcp` on a free port, too. `client` asks it directly."""
+
+    def __init__(self, *, tcp: bool = False) -> None:
+        self._folder = tempfile.mkdtemp(prefix="rejoin-python-")
+        self.path = str(Path(self._folder) / "socket")
+        self.port = _free_port() if tcp else 0
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.path]
+        command += ["--dir", self._folder, "--save", ""]
+        try:
+            self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except FileNotFoundError as missing:
+            raise FileNotFoundError("redis-server cannot be started: apt-get install redis-server") from missing
+        self.client: Any = Redis(unix_socket_path=self.path)
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self.client.ping()
+                break
+            except ConnectionError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    self.stop()
+                    raise
+                time.sleep(0.02)
+        self.url = f"redis://127.0.0.1:{self.port}" if tcp else f"unix://{self.path}"
+
+    def stop(self) -> None:
+        self.client.close()
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Way:
+    """A way to a server: `cut` drops all that go over it, and lets nobody in until `mend`.
+
+    `lose`: of so many commands that contain `losing` the answer is lost, with the connection. `lost` counts them.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.path = f"{server.path}-way"
+        self.url = f"unix://{self.path}"
+        self.lose, self.lost, self.losing = 0, 0, b"EVALSHA"
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Server | None = None
+
+    @property
+    def connections(self) -> int:
+        return len(self._tasks)
+
+    async def mend(self) -> None:
+        self._listening = await asyncio.start_unix_server(self._serve, self.path)
+
+    async def cut(self) -> None:
+        if self._listening:
+            self._listening.close()
+            Path(self.path).unlink(missing_ok=True)
+        while self._tasks:
+            # Again and again: some come in just then.
+            for writer in list(self._writers):
+                writer.transport.abort()
+            await asyncio.wait(self._tasks, timeout=0.01)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        there_reader, there = await asyncio.open_unix_connection(self._server.path)
+        ends = {writer, there}
+        self._writers |= ends
+        # Answers that are still to be passed on, once one is to be lost.
+        losing = False
+
+        async def back() -> None:
+            while piece := await there_reader.read(1 << 16):
+                if losing:
+                    self.lost += 1
+                    return
+                writer.write(piece)
+                await writer.drain()
+
+        answering = asyncio.create_task(back())
+        try:
+            while True:
+                reading = asyncio.create_task(reader.read(1 << 20))
+                await asyncio.wait({reading, answering}, return_when=asyncio.FIRST_COMPLETED)
+                if answering.done() or not (piece := await reading):
+                    reading.cancel()
+                    return
+                if self.lose and self.losing in piece:
+                    self.lose -= 1
+                    losing = True
+                there.write(piece)
+                await there.drain()
+        except OSError:
+            pass
+        finally:
+            answering.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await answering
+            for end in ends:
+                end.transport.abort()
+            self._writers -= ends
+            self._tasks.discard(task)
