@@ -58,7 +58,6 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 /// Waits.
-#[expect(clippy::unused_async, reason = "with 0.3 it is one")]
 pub(crate) async fn sleep(time: Duration) {
     monotonic_clock::subscribe_duration(nanoseconds(time)).block();
 }
@@ -83,7 +82,6 @@ impl Body {
     }
 
     /// The next bytes, as many as are there.
-    #[expect(clippy::unused_async, reason = "with 0.3 it is one")]
     pub(crate) async fn next(&self, deadline: Deadline) -> Read {
         loop {
             match self.stream.read(64 * 1024) {
@@ -127,7 +125,6 @@ impl Out {
     }
 
     /// Writes all of it.
-    #[expect(clippy::unused_async, reason = "with 0.3 it is one")]
     pub(crate) async fn write(&mut self, bytes: &[u8], deadline: Deadline) -> Result<(), Gone> {
         write(&self.stream, bytes, deadline)
     }
@@ -138,7 +135,6 @@ impl Out {
     }
 
     /// Ends it. Dropped unfinished it tells the client that something went wrong.
-    #[expect(clippy::unused_async, reason = "with 0.3 it is one")]
     pub(crate) async fn finish(self, _deadline: Deadline) {
         drop(self.stream);
         let _ = OutgoingBody::finish(self.body, None);
@@ -166,7 +162,6 @@ fn write(stream: &OutputStream, mut bytes: &[u8], deadline: Deadline) -> Result<
 }
 
 /// Sends a request and waits for the head of its answer.
-#[expect(clippy::unused_async, reason = "with 0.3 it is one")]
 pub(crate) async fn exchange(
     endpoint: &Endpoint,
     headers: &[(String, Vec<u8>)],

@@ -148,7 +148,6 @@ impl Out {
     }
 
     /// This host tells it at the next write.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with 0.2 the host is asked")]
     pub(crate) fn check(&self) -> Result<(), Gone> {
         Ok(())
     }
