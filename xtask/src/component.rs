@@ -35,8 +35,10 @@ pub enum Variant {
     Traps,
     /// What the core imports at the edge: it writes down what the core asks for.
     EdgeCalls,
-    /// What a `wasi:http` host calls.
+    /// What a host of `wasi:http` 0.2 calls.
     EdgeAdapter,
+    /// What a host of `wasi:http` 0.3 calls.
+    EdgeAdapterP3,
 }
 
 impl Variant {
@@ -47,13 +49,14 @@ impl Variant {
             Self::Traps => "guest-traps",
             // Two packages, two file names.
             Self::EdgeCalls | Self::EdgeAdapter => "guest-edge",
+            Self::EdgeAdapterP3 => "guest-edge-p3",
         }
     }
 
     fn sibling(self) -> Self {
         match self {
             Self::Shipped => Self::Traps,
-            Self::Traps | Self::EdgeCalls | Self::EdgeAdapter => Self::Shipped,
+            Self::Traps | Self::EdgeCalls | Self::EdgeAdapter | Self::EdgeAdapterP3 => Self::Shipped,
         }
     }
 
@@ -61,13 +64,14 @@ impl Variant {
         match self {
             Self::Shipped | Self::Traps => PACKAGE,
             Self::EdgeCalls => "rejoin-edge-calls",
-            Self::EdgeAdapter => "rejoin-edge-adapter",
+            Self::EdgeAdapter | Self::EdgeAdapterP3 => "rejoin-edge-adapter",
         }
     }
 
     fn features(self) -> &'static [&'static str] {
         match self {
             Self::Traps => &["--features", "test-traps"],
+            Self::EdgeAdapterP3 => &["--features", "p3"],
             Self::Shipped | Self::EdgeCalls | Self::EdgeAdapter => &[],
         }
     }

@@ -14,7 +14,7 @@ Usage: cargo xtask <command>
   serve [arguments…]     build the server and run it with these arguments (127.0.0.1:8787 unless told otherwise)
   test [filter…]         install what the tests need, build everything, run all tests or those whose names contain a filter
   component              write the component to target/rejoin.wasm, its SHA-256 and its bill of materials beside it
-  edge                   write the component for `wasi:http` hosts, the core in it, to target/rejoin-edge.wasm; print its size and SHA-256
+  edge                   write the components for `wasi:http` 0.2 and 0.3, the core in them, to target/rejoin-edge{,-p3}.wasm; print size and SHA-256
   fold [--component]     fold events from standard input into content on standard output, natively or in the component
   bench [name…]          run the benchmarks, or those named; `embed`: the component in every host it is shown in
   fuzz [target] [--seconds N]

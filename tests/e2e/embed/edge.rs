@@ -5,7 +5,6 @@ mod host;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rejoin_tests::client::Client;
 use rejoin_tests::redis::Server;
 use rejoin_tests::replica::Replica;
 use rejoin_tests::sse::Frame;
@@ -14,36 +13,37 @@ use rejoin_tests::wait::{soon, until};
 use rejoin_tests::{answer, delta};
 use serde_json::{Value, json};
 
-use host::{Host, REST_TOKEN, Upstash, Webdis, made};
+use host::{Edge, Edition, Host, REST_TOKEN, Upstash, made};
 
-/// Redis, its HTTP front, and hosts over it that look at the log often: tests do not wait for silence.
-struct Edge {
-    redis: Server,
-    _front: Webdis,
-    hosts: Vec<Host>,
-}
-
-impl Edge {
-    async fn start(hosts: usize) -> Result<Self> {
-        Self::start_with(hosts, &[]).await
-    }
-
-    async fn start_with(hosts: usize, further: &[(&str, &str)]) -> Result<Self> {
-        let redis = Server::start()?;
-        let front = Webdis::start(&redis).await?;
-        let variables = [("REJOIN_REST_URL", front.url.as_str()), ("REJOIN_REST_DIALECT", "webdis")];
-        let variables: Vec<_> = variables.iter().chain(further).copied().collect();
-        let mut started = Vec::new();
-        for _ in 0..hosts {
-            started.push(Host::start(&variables).await?);
+/// Each of these is a test of both components.
+macro_rules! with_both {
+    ($($name:ident),* $(,)?) => {
+        mod wasi_http_0_2 {
+            $(#[tokio::test]
+            async fn $name() -> anyhow::Result<()> {
+                super::$name(super::Edition::P2).await
+            })*
         }
-        Ok(Edge { redis, _front: front, hosts: started })
-    }
-
-    fn client(&self, at: usize) -> Client {
-        self.hosts[at].client()
-    }
+        mod wasi_http_0_3 {
+            $(#[tokio::test]
+            async fn $name() -> anyhow::Result<()> {
+                super::$name(super::Edition::P3).await
+            })*
+        }
+    };
 }
+
+with_both!(
+    a_stream_is_made_written_read_and_ended,
+    an_edge_host_and_a_server_serve_the_same_stream,
+    two_hosts_write_one_stream_at_the_same_time_and_nothing_is_lost,
+    an_abort_wins_over_a_producer_that_goes_on,
+    a_replaced_generation_ends_its_readers_and_a_provider_s_body_is_taken_as_it_is,
+    what_is_wrong_is_answered_as_the_server_does,
+    a_host_over_upstash_s_dialect_lets_in_who_has_a_token,
+    a_job_that_nobody_writes_to_ends_when_somebody_looks,
+    what_is_appended_is_soon_at_a_silent_reader_and_silence_is_cheap,
+);
 
 fn events(stream: &str) -> String {
     format!("/v1/streams/{stream}/events")
@@ -59,8 +59,8 @@ fn data(frames: &[Frame], first: u64) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_core_in_the_edge_component_is_the_shipped_one_byte_for_byte() -> Result<()> {
-    let (core, edge) = (std::fs::read(made("rejoin.wasm")?)?, std::fs::read(made("rejoin-edge.wasm")?)?);
+fn the_core_in_the_edge_components_is_the_shipped_one_byte_for_byte() -> Result<()> {
+    let core = std::fs::read(made("rejoin.wasm")?)?;
     ensure!(
         xtask::sha256(&core) == rejoin::engine::COMPONENT_SHA256,
         "another component than this server's: `cargo xtask test` makes both"
@@ -68,16 +68,20 @@ fn the_core_in_the_edge_component_is_the_shipped_one_byte_for_byte() -> Result<(
     // The path is part of the compiler's flags: another spelling would compile everything anew.
     let workspace = rejoin_tests::root().canonicalize()?;
     let of_now = |variant| xtask::build_component(&workspace, variant);
-    for part in [core, of_now(xtask::Variant::EdgeCalls)?, of_now(xtask::Variant::EdgeAdapter)?] {
-        let found = edge.windows(part.len()).any(|window| window == part);
-        ensure!(found, "a part of {} bytes is not in it: `cargo xtask edge` makes it anew", part.len());
+    let calls = of_now(xtask::Variant::EdgeCalls)?;
+    for (edition, adapter) in [(Edition::P2, xtask::Variant::EdgeAdapter), (Edition::P3, xtask::Variant::EdgeAdapterP3)]
+    {
+        let edge = std::fs::read(made(edition.file())?)?;
+        for part in [&core, &calls, &of_now(adapter)?] {
+            let found = edge.windows(part.len()).any(|window| window == *part);
+            ensure!(found, "a part of {} bytes is not in it: `cargo xtask edge` makes it anew", part.len());
+        }
     }
     Ok(())
 }
 
-#[tokio::test]
-async fn a_stream_is_made_written_read_and_ended() -> Result<()> {
-    let edge = Edge::start(1).await?;
+async fn a_stream_is_made_written_read_and_ended(edition: Edition) -> Result<()> {
+    let edge = Edge::start(edition, 1).await?;
     let client = edge.client(0);
     let body = json!({"userId": "u", "conversationId": "c", "responseMessageId": "m", "sender": "Bot"});
     let key = [("idempotency-key", "k"), ("content-type", "application/json")];
@@ -131,9 +135,8 @@ async fn a_stream_is_made_written_read_and_ended() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_edge_host_and_a_server_serve_the_same_stream() -> Result<()> {
-    let edge = Edge::start(2).await?;
+async fn an_edge_host_and_a_server_serve_the_same_stream(edition: Edition) -> Result<()> {
+    let edge = Edge::start(edition, 2).await?;
     let server = Replica::start(&edge.redis.url(), &[]).await?;
     let clients = [edge.client(0), server.client(), edge.client(1)];
     let lines = answer(30);
@@ -183,9 +186,8 @@ async fn an_edge_host_and_a_server_serve_the_same_stream() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn two_hosts_write_one_stream_at_the_same_time_and_nothing_is_lost() -> Result<()> {
-    let edge = Edge::start(2).await?;
+async fn two_hosts_write_one_stream_at_the_same_time_and_nothing_is_lost(edition: Edition) -> Result<()> {
+    let edge = Edge::start(edition, 2).await?;
     edge.client(0).create("s", &json!({})).await?;
     let write = async |at: usize| -> Result<()> {
         let client = edge.client(at);
@@ -211,9 +213,8 @@ async fn two_hosts_write_one_stream_at_the_same_time_and_nothing_is_lost() -> Re
     Ok(())
 }
 
-#[tokio::test]
-async fn an_abort_wins_over_a_producer_that_goes_on() -> Result<()> {
-    let edge = Edge::start(2).await?;
+async fn an_abort_wins_over_a_producer_that_goes_on(edition: Edition) -> Result<()> {
+    let edge = Edge::start(edition, 2).await?;
     let client = edge.client(0);
     client.create("s", &json!({"userId": "u", "responseMessageId": "m"})).await?;
     let mut reader = edge.client(1).follow("s", None).await?;
@@ -234,9 +235,10 @@ async fn an_abort_wins_over_a_producer_that_goes_on() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_replaced_generation_ends_its_readers_and_a_provider_s_body_is_taken_as_it_is() -> Result<()> {
-    let edge = Edge::start(1).await?;
+async fn a_replaced_generation_ends_its_readers_and_a_provider_s_body_is_taken_as_it_is(
+    edition: Edition,
+) -> Result<()> {
+    let edge = Edge::start(edition, 1).await?;
     let client = edge.client(0);
     let old = client.create("s", &json!({})).await?;
     client.append("s", &answer(2)).await?.expect(200)?;
@@ -263,9 +265,8 @@ async fn a_replaced_generation_ends_its_readers_and_a_provider_s_body_is_taken_a
     Ok(())
 }
 
-#[tokio::test]
-async fn what_is_wrong_is_answered_as_the_server_does() -> Result<()> {
-    let edge = Edge::start_with(1, &[("REJOIN_RECORD_BYTES_MAX", "2000")]).await?;
+async fn what_is_wrong_is_answered_as_the_server_does(edition: Edition) -> Result<()> {
+    let edge = Edge::start_with(edition, 1, &[("REJOIN_RECORD_BYTES_MAX", "2000")]).await?;
     let server = Replica::start(&edge.redis.url(), &["--record-bytes-max", "2000"]).await?;
     edge.client(0).create("s", &json!({})).await?;
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(3000));
@@ -301,12 +302,12 @@ async fn what_is_wrong_is_answered_as_the_server_does() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_host_over_upstash_s_dialect_lets_in_who_has_a_token() -> Result<()> {
+async fn a_host_over_upstash_s_dialect_lets_in_who_has_a_token(edition: Edition) -> Result<()> {
     let redis = Server::start()?;
     let front = Upstash::start(&redis).await?;
     let store = [("REJOIN_REST_URL", front.url.as_str()), ("REJOIN_REST_TOKEN", REST_TOKEN)];
-    let host = Host::start(&[&store[..], &[("REJOIN_TOKEN", "all"), ("REJOIN_READ_TOKEN", "read")]].concat()).await?;
+    let host =
+        Host::start(edition, &[&store[..], &[("REJOIN_TOKEN", "all"), ("REJOIN_READ_TOKEN", "read")]].concat()).await?;
     let client = host.client();
     let (all, read) = ([("authorization", "Bearer all")], [("authorization", "Bearer read")]);
     for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", "Basic all")]] {
@@ -326,18 +327,17 @@ async fn a_host_over_upstash_s_dialect_lets_in_who_has_a_token() -> Result<()> {
 
     // A store that cannot be used is said to be one; the server over the same Redis has it all.
     let broken = [store[0], ("REJOIN_REST_TOKEN", "wrong"), ("REJOIN_STORE_WAIT", "100ms")];
-    let broken = Host::start(&broken).await?;
+    let broken = Host::start(edition, &broken).await?;
     assert_eq!(broken.client().get("/readyz").await?.problem(), (503, "store_unavailable".to_owned()));
-    let nowhere = Host::start(&[]).await?;
+    let nowhere = Host::start(edition, &[]).await?;
     assert_eq!(nowhere.client().get("/readyz").await?.problem(), (500, "misconfigured".to_owned()));
     let server = Replica::start(&redis.url(), &[]).await?;
     assert_eq!(server.client().follow("s", None).await?.rest().await?.len(), 7);
     Ok(())
 }
 
-#[tokio::test]
-async fn a_job_that_nobody_writes_to_ends_when_somebody_looks() -> Result<()> {
-    let edge = Edge::start_with(1, &[("REJOIN_JOB_IDLE", "3s"), ("REJOIN_KEEP_ALIVE", "200ms")]).await?;
+async fn a_job_that_nobody_writes_to_ends_when_somebody_looks(edition: Edition) -> Result<()> {
+    let edge = Edge::start_with(edition, 1, &[("REJOIN_JOB_IDLE", "3s"), ("REJOIN_KEEP_ALIVE", "200ms")]).await?;
     let client = edge.client(0);
     client.create("s", &json!({})).await?;
     let mut silent = client.follow("s", None).await?;
@@ -354,10 +354,9 @@ async fn a_job_that_nobody_writes_to_ends_when_somebody_looks() -> Result<()> {
 }
 
 /// Not a measurement: a bound that a broken poll would miss by far. The figures are in guest/edge/README.md.
-#[tokio::test]
-async fn what_is_appended_is_soon_at_a_silent_reader_and_silence_is_cheap() -> Result<()> {
+async fn what_is_appended_is_soon_at_a_silent_reader_and_silence_is_cheap(edition: Edition) -> Result<()> {
     steady(async || {
-        let edge = Edge::start(2).await?;
+        let edge = Edge::start(edition, 2).await?;
         edge.client(0).create("s", &json!({})).await?;
         let mut reader = edge.client(1).follow("s", None).await?;
         let commands = || edge.redis.info("total_commands_processed");
@@ -375,4 +374,28 @@ async fn what_is_appended_is_soon_at_a_silent_reader_and_silence_is_cheap() -> R
         Ok(())
     })
     .await
+}
+
+/// The looks at the log are an hour apart: what comes at once was not found by looking.
+#[tokio::test]
+async fn with_0_3_a_reader_is_woken_by_what_its_own_instance_writes() -> Result<()> {
+    let rarely = [("REJOIN_POLL_MIN", "1h"), ("REJOIN_POLL_MAX", "1h")];
+    let edge = Edge::start_with(Edition::P3, 1, &rarely).await?;
+    let client = edge.client(0);
+    client.create("s", &json!({})).await?;
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        readers.push(client.follow("s", None).await?);
+    }
+    for (line, sequence) in answer(10).iter().zip(1..) {
+        client.append("s", &[line]).await?.expect(200)?;
+        for reader in &mut readers {
+            assert_eq!(data(&[reader.frame().await?], sequence)?, [line.as_str()]);
+        }
+    }
+    // Who leaves is forgotten, and no reader of another stream hears of this one.
+    readers.truncate(1);
+    client.post("/v1/streams/s/complete", &json!({})).await?.expect(200)?;
+    assert_eq!(readers[0].rest().await?.len(), 1);
+    Ok(())
 }

@@ -3,8 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use rejoin_tests::answer;
 use rejoin_tests::redis::{AOF_ALWAYS, Server};
+use rejoin_tests::replica::Replica;
+use serde_json::json;
 use tokio::time::{interval, sleep};
 
 use super::load::Load;
@@ -42,6 +45,37 @@ async fn a_store_that_is_killed_with_its_log_on_the_disk_loses_nothing() -> Resu
         Ok(())
     });
     trouble.await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_full_says_so_loses_nothing_and_still_takes_an_end() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let host = Replica::start(&redis.url(), &[]).await?;
+    let client = host.client();
+    let memory = |bytes: &str| blocking(|| redis.cli(&["CONFIG", "SET", "maxmemory", bytes]));
+    let lines = answer(3);
+    let generation = client.create("s", &json!({"userId": "u"})).await?;
+    client.create("ending", &json!({})).await?;
+    client.append("s", &lines[..2]).await?.expect(200)?;
+    memory("1")?;
+    client.append("s", &lines[2..]).await?.refused_for_now(503, "store_full")?;
+    // A stream of that name is not replaced by one that does not fit.
+    for stream in ["s", "another"] {
+        let created = client.post(&format!("/v1/streams/{stream}"), &json!({"userId": "u"})).await?;
+        created.refused_for_now(503, "store_full").context(stream)?;
+    }
+    assert_eq!(
+        (client.state("s").await?["generation"].as_u64(), client.records("s").await?),
+        (Some(generation), lines[..2].to_vec())
+    );
+    client.get("/v1/streams/another").await?.refused(404, "not_found")?;
+    client.post("/v1/streams/ending/complete", &json!({})).await?.expect(200)?;
+    memory("0")?;
+    client.append("s", &lines[2..]).await?.expect(200)?;
+    client.create("another", &json!({})).await?;
+    assert_eq!(client.records("s").await?, lines);
     Ok(())
 }
 

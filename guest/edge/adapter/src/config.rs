@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::auth::Secret;
 use crate::bindings::rejoin::streams::types::Limits;
-use crate::bindings::wasi::cli::environment::get_environment;
+use crate::wasi::get_environment;
 
 /// How the REST endpoint wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,19 +6,28 @@
 //! | `engine` | a session of the core for one request: open, command, write, settle, once more when others wrote |
 //! | `store` | the keys, scripts and records of the server's Redis store, sent as HTTP |
 //! | `config` | the environment |
-//! | `clock` | time, and waiting for something until then |
+//! | `wasi` | `wasi:http` in one of its two versions: bodies in and out, requests to the store, time |
+//! | `wake` | who of this instance waits for a stream |
 //!
-//! One instance serves one request and is gone. What must last is in the store.
+//! With `wasi:http` 0.2 one instance serves one request and is gone; with 0.3 it serves several side by side and then is
+//! gone. What must last is in the store.
 
 #[expect(unsafe_code, reason = "generated from wit/: the canonical ABI is pointers")]
 mod bindings {
+    #[cfg(not(feature = "p3"))]
     wit_bindgen::generate!({
         world: "rejoin:edge-adapter/adapter",
         path: ["../../../wit", "../wit", "wit"],
         generate_all,
     });
+    #[cfg(feature = "p3")]
+    wit_bindgen::generate!({
+        world: "rejoin:edge-adapter/adapter-p3",
+        path: ["../../../wit", "../wit", "wit"],
+        generate_all,
+    });
     export!(Adapter);
-    use super::Adapter;
+    use super::wasi::Adapter;
 }
 
 mod auth;
@@ -30,15 +39,5 @@ mod store;
 #[path = "../../../../host/src/types.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the server's own file, which says more than is needed here")]
 mod types;
-
-use bindings::exports::wasi::http::incoming_handler::Guest;
-use bindings::wasi::http::types::{IncomingRequest, ResponseOutparam};
-
-/// What the export hangs on.
-struct Adapter;
-
-impl Guest for Adapter {
-    fn handle(request: IncomingRequest, response: ResponseOutparam) {
-        http::handle(&request, response);
-    }
-}
+mod wake;
+mod wasi;

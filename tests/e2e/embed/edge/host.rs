@@ -21,21 +21,37 @@ pub(super) fn made(name: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
+/// The edge component for one version of `wasi:http`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edition {
+    P2,
+    P3,
+}
+
+impl Edition {
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Edition::P2 => "rejoin-edge.wasm",
+            Edition::P3 => "rejoin-edge-p3.wasm",
+        }
+    }
+}
+
 /// `wasmtime serve` with the edge component. Dropped: killed.
 pub(super) struct Host {
-    pub(super) address: SocketAddr,
+    address: SocketAddr,
     _child: Child,
 }
 
 impl Host {
     /// On a free port, with these variables.
-    pub(super) async fn start(variables: &[(&str, &str)]) -> Result<Self> {
+    pub(super) async fn start(edition: Edition, variables: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(made("tools/wasmtime/bin/wasmtime")?);
         command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
         for (name, value) in variables {
             command.args(["--env", &format!("{name}={value}")]);
         }
-        command.arg(made("rejoin-edge.wasm")?).stderr(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        command.arg(made(edition.file())?).stderr(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let mut lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
         let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("wasmtime says nothing")??;
@@ -55,15 +71,44 @@ impl Host {
     }
 }
 
+/// Redis, its HTTP front, and hosts over it that look at the log often: tests do not wait for silence.
+pub(super) struct Edge {
+    pub(super) redis: Server,
+    _front: Webdis,
+    hosts: Vec<Host>,
+}
+
+impl Edge {
+    pub(super) async fn start(edition: Edition, hosts: usize) -> Result<Self> {
+        Self::start_with(edition, hosts, &[]).await
+    }
+
+    pub(super) async fn start_with(edition: Edition, hosts: usize, further: &[(&str, &str)]) -> Result<Self> {
+        let redis = Server::start()?;
+        let front = Webdis::start(&redis).await?;
+        let variables = [("REJOIN_REST_URL", front.url.as_str()), ("REJOIN_REST_DIALECT", "webdis")];
+        let variables: Vec<_> = variables.iter().chain(further).copied().collect();
+        let mut started = Vec::new();
+        for _ in 0..hosts {
+            started.push(Host::start(edition, &variables).await?);
+        }
+        Ok(Edge { redis, _front: front, hosts: started })
+    }
+
+    pub(super) fn client(&self, at: usize) -> Client {
+        self.hosts[at].client()
+    }
+}
+
 /// Debian's HTTP front of Redis. Dropped: killed.
-pub(super) struct Webdis {
-    pub(super) url: String,
+struct Webdis {
+    url: String,
     _child: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Webdis {
-    pub(super) async fn start(redis: &Server) -> Result<Self> {
+    async fn start(redis: &Server) -> Result<Self> {
         let (folder, port) = (tempfile::tempdir()?, free_port()?);
         let file = folder.path().join("webdis.json");
         // With more threads than one it at times gives a client the answer to another one.

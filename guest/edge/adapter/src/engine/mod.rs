@@ -2,6 +2,7 @@
 //! settled; the whole once more when others wrote in between.
 
 mod convert;
+mod open;
 mod run;
 
 pub(crate) use self::run::{Place, Sessions};

@@ -7,7 +7,7 @@ use super::negotiate::ContentType;
 use super::request::Request;
 use super::{App, Problem};
 use crate::clock::Deadline;
-use crate::store::Read;
+use crate::wasi::Read;
 
 /// Bytes of a command's body.
 const COMMAND_BYTES_MAX: usize = 1024 * 1024;
@@ -15,11 +15,11 @@ const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 /// The text of a command: JSON, at most 1 MiB; an empty body is `{}`.
 ///
 /// Errors: as the server's.
-pub(super) fn command(app: &App, request: &Request) -> Result<String, Problem> {
+pub(super) async fn command(app: &App, request: &Request) -> Result<String, Problem> {
     if ContentType::of(&request.headers)?.is_some_and(|content_type| !content_type.is_json()) {
         return Err(Problem::unsupported_media_type("a command is application/json"));
     }
-    let text = text(app, request, COMMAND_BYTES_MAX)?;
+    let text = text(app, request, COMMAND_BYTES_MAX).await?;
     if text.trim().is_empty() {
         return Ok("{}".to_owned());
     }
@@ -40,11 +40,11 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem>
 }
 
 /// A whole body as text. Errors: 413 `body_too_large`, 400 `invalid_utf8`, `incomplete_body`, 408 `body_timeout`.
-pub(super) fn text(app: &App, request: &Request, bytes_max: usize) -> Result<String, Problem> {
+pub(super) async fn text(app: &App, request: &Request, bytes_max: usize) -> Result<String, Problem> {
     let wait = app.config.body_wait;
     let (end, mut bytes) = (Deadline::after(wait), Vec::new());
     loop {
-        match request.body.next(end) {
+        match request.body.next(end).await {
             Read::Bytes(more) if bytes.len() + more.len() > bytes_max => {
                 let detail =
                     format!("the body has at most {bytes_max} bytes: send less at once, or open an NDJSON body");

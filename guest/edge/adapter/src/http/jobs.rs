@@ -11,9 +11,10 @@ use super::query::invalid;
 use super::request::Request;
 use super::{App, Problem, Query, Response, body};
 use crate::auth::Scope;
-use crate::clock::now_ms;
 use crate::engine::{Failure, Refusal};
 use crate::types::{Job, Status, StreamId};
+use crate::wake;
+use crate::wasi::now_ms;
 
 /// Bytes of an `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 256;
@@ -23,32 +24,32 @@ const RETENTION_S_MAX: u64 = 86_400;
 const FAREWELL_MS: u64 = 2000;
 
 /// `POST /v1/streams/{id}`: 201 for a new generation, 200 for a repeated key.
-pub(super) fn create(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let text = body::command(app, request)?;
+pub(super) async fn create(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+    let text = body::command(app, request).await?;
     let key = body::header(&request.headers, "idempotency-key", KEY_BYTES_MAX)?;
-    let (made, job) = app.sessions.create(stream, key, &text)?;
+    let (made, job) = app.sessions.create(stream, key, &text).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer::job_changed(status, stream, &job))
 }
 
 /// `HEAD` of anything below a stream: whether it exists.
-pub(super) fn exists(app: &App, stream: &StreamId) -> Result<Response, Problem> {
-    known(app, stream).map(|_| answer::json(StatusCode::OK, ""))
+pub(super) async fn exists(app: &App, stream: &StreamId) -> Result<Response, Problem> {
+    known(app, stream).await.map(|_| answer::json(StatusCode::OK, ""))
 }
 
 /// The row of a stream. Errors: 404.
-pub(super) fn known(app: &App, stream: &StreamId) -> Result<Job, Problem> {
-    app.sessions.job(stream)?.ok_or_else(Problem::not_found)
+pub(super) async fn known(app: &App, stream: &StreamId) -> Result<Job, Problem> {
+    app.sessions.job(stream).await?.ok_or_else(Problem::not_found)
 }
 
 /// `GET /v1/streams/{id}`: with `?content=false` only the row, which opens no session.
-pub(super) fn read(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+pub(super) async fn read(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let query = Query::of(&request.uri)?;
     let (job, at, parts) = if query.flag("content")?.unwrap_or(true) {
-        let content = app.sessions.content(stream)?;
+        let content = app.sessions.content(stream).await?;
         (content.job, content.at, Some(content.parts))
     } else {
-        let job = known(app, stream)?;
+        let job = known(app, stream).await?;
         let at = job.cursor();
         (job, at, None)
     };
@@ -66,28 +67,28 @@ pub(super) fn read(app: &App, stream: &StreamId, request: &Request) -> Result<Re
 }
 
 /// `PATCH /v1/streams/{id}`: metadata.
-pub(super) fn update(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
-    let text = body::command(app, request)?;
-    let job = app.sessions.update(stream, &text)?;
+pub(super) async fn update(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+    let text = body::command(app, request).await?;
+    let job = app.sessions.update(stream, &text).await?;
     Ok(answer::job_changed(StatusCode::OK, stream, &job))
 }
 
 /// `DELETE /v1/streams/{id}`: aborts an active job, then forgets it all.
-pub(super) fn delete(app: &App, stream: &StreamId) -> Result<Response, Problem> {
-    let job = known(app, stream)?;
+pub(super) async fn delete(app: &App, stream: &StreamId) -> Result<Response, Problem> {
+    let job = known(app, stream).await?;
     if !job.status.is_terminal() {
-        match app.sessions.abort(stream, Some(job.generation)) {
+        match app.sessions.abort(stream, Some(job.generation)).await {
             // Somebody else ended it: it goes all the same.
             Ok(_) | Err(Failure::Refused(_)) => {}
             // What cannot be opened was ended by the attempt.
-            Err(_) if known(app, stream)?.status.is_terminal() => {}
+            Err(_) if known(app, stream).await?.status.is_terminal() => {}
             Err(failure) => return Err(failure.into()),
         }
     }
     let store = &app.sessions.store;
-    if !app.sessions.patiently(|| store.remove(stream, job.generation))?
-        && let Some(newer) = app.sessions.job(stream)?
-    {
+    let removed = app.sessions.patiently(async || store.remove(stream, job.generation).await).await?;
+    wake::written(stream);
+    if !removed && let Some(newer) = app.sessions.job(stream).await? {
         return Err(Failure::Refused(Refusal::GenerationReplaced(newer.generation)).into());
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
@@ -104,17 +105,17 @@ struct Complete<'a> {
 }
 
 /// `POST …/complete`: `complete`, or `error` when the body has one.
-pub(super) fn complete(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+pub(super) async fn complete(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let end = End::of(request)?;
-    let text = body::command(app, request)?;
+    let text = body::command(app, request).await?;
     let command: Complete<'_> = body::parse(&text)?;
     let generation = command.generation.or(end.generation);
     let job = match (command.error, command.final_event) {
         (Some(_), Some(_)) => return Err(Problem::invalid_request("give finalEvent or error, not both")),
-        (Some(reason), None) => app.sessions.fail(stream, generation, &reason)?,
-        (None, event) => app.sessions.complete(stream, generation, event.map(RawValue::get))?,
+        (Some(reason), None) => app.sessions.fail(stream, generation, &reason).await?,
+        (None, event) => app.sessions.complete(stream, generation, event.map(RawValue::get)).await?,
     };
-    end.shorten(app, stream, &job);
+    end.shorten(app, stream, &job).await;
     Ok(answer::job_changed(StatusCode::OK, stream, &job))
 }
 
@@ -125,16 +126,16 @@ struct Abort {
 }
 
 /// `POST …/abort`: the winner gets everything there is.
-pub(super) fn abort(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+pub(super) async fn abort(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let end = End::of(request)?;
-    let text = body::command(app, request)?;
+    let text = body::command(app, request).await?;
     let command: Abort = body::parse(&text)?;
-    let aborted =
-        app.sessions.abort(stream, command.generation.or(end.generation)).map_err(|failure| match failure {
-            Failure::Refused(Refusal::NotActive(status)) => Problem::settled("already_settled", Status::from(status)),
-            other => other.into(),
-        })?;
-    end.shorten(app, stream, &aborted.job);
+    let aborted = app.sessions.abort(stream, command.generation.or(end.generation)).await;
+    let aborted = aborted.map_err(|failure| match failure {
+        Failure::Refused(Refusal::NotActive(status)) => Problem::settled("already_settled", Status::from(status)),
+        other => other.into(),
+    })?;
+    end.shorten(app, stream, &aborted.job).await;
     let mut object = Object::new();
     object
         .bool("success", true)
@@ -162,11 +163,11 @@ impl End {
     }
 
     /// Whoever has ended the generation is told so, whatever becomes of this.
-    fn shorten(&self, app: &App, stream: &StreamId, job: &Job) {
+    async fn shorten(&self, app: &App, stream: &StreamId, job: &Job) {
         let Some(seconds) = self.retention_s else { return };
         let expires_ms = now_ms() + (seconds * 1000).max(FAREWELL_MS);
         let store = &app.sessions.store;
-        let _ = app.sessions.patiently(|| store.expire_at(stream, job.generation, expires_ms));
+        let _ = app.sessions.patiently(async || store.expire_at(stream, job.generation, expires_ms).await).await;
     }
 }
 
@@ -185,19 +186,19 @@ struct Action<'a> {
 }
 
 /// `POST …/action`: pauses for a person, or continues with the answer.
-pub(super) fn action(app: &App, stream: &StreamId, request: &Request, scope: Scope) -> Result<Response, Problem> {
+pub(super) async fn action(app: &App, stream: &StreamId, request: &Request, scope: Scope) -> Result<Response, Problem> {
     let fence = Query::of(&request.uri)?.number("generation")?;
-    let text = body::command(app, request)?;
+    let text = body::command(app, request).await?;
     let command: Action<'_> = body::parse(&text)?;
     let generation = command.generation.or(fence);
     if command.kind == "request" && scope != Scope::Produce {
         return Err(Problem::insufficient_scope(&[Scope::Produce]));
     }
     let job = match (&*command.kind, command.action, command.action_id) {
-        ("request", Some(action), None) => app.sessions.pause(stream, generation, action.get())?,
+        ("request", Some(action), None) => app.sessions.pause(stream, generation, action.get()).await?,
         ("resolve", None, Some(id)) => {
             let decision = command.decision.map_or("null", RawValue::get);
-            app.sessions.resolve(stream, generation, &id, decision)?
+            app.sessions.resolve(stream, generation, &id, decision).await?
         }
         _ => {
             let shapes = r#"{"type":"request","action":{…}} or {"type":"resolve","actionId":"…","decision":…}"#;
@@ -208,8 +209,8 @@ pub(super) fn action(app: &App, stream: &StreamId, request: &Request, scope: Sco
 }
 
 /// `GET …/resume`: the whole state, and the cursor it covers.
-pub(super) fn resume(app: &App, stream: &StreamId) -> Result<Response, Problem> {
-    let snapshot = app.sessions.snapshot(stream)?;
+pub(super) async fn resume(app: &App, stream: &StreamId) -> Result<Response, Problem> {
+    let snapshot = app.sessions.snapshot(stream).await?;
     let mut object = Object::new();
     object.string("cursor", &snapshot.at.to_string()).number("generation", snapshot.at.generation);
     let json = object.members_of(&snapshot.state).end();

@@ -1,7 +1,7 @@
 //! The live stream: `GET …/events` with `Accept: text/event-stream`. Source: API.md section 3.
 //!
-//! There is nothing here that could wake a reader: the log is looked at again and again, often while records come, less
-//! often while none do.
+//! Only what this very instance writes wakes a reader (`wake`). For everything else the log is looked at again and again,
+//! often while records come, less often while none do.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::answer::{self, Reply};
 use super::request::Request;
 use super::{App, Problem, Query, frame};
-use crate::bindings::wasi::http::types::{OutgoingBody, ResponseOutparam};
-use crate::bindings::wasi::io::streams::OutputStream;
-use crate::clock::{Deadline, sleep};
+use crate::clock::Deadline;
 use crate::engine::{Failure, Refusal};
-use crate::store::{Gone, Page, write};
+use crate::store::Page;
 use crate::types::{Cursor, Entry, StreamId};
+use crate::wake;
+use crate::wasi::{Gone, Out};
 
 /// Bytes of one read of the log: what one reader may hold.
 const PAGE_BYTES_MAX: usize = 64 * 1024;
@@ -55,9 +55,9 @@ impl Wanted {
 }
 
 /// Answers with the live stream, with 204 when there is nothing to come, or with why not.
-pub(super) fn open(app: &App, stream: &StreamId, request: &Request) -> Result<Reply, Problem> {
+pub(super) async fn open(app: &App, stream: &StreamId, request: &Request) -> Result<Reply, Problem> {
     let wanted = Wanted::parse(&request.headers, &Query::of(&request.uri)?)?;
-    let Some(job) = app.sessions.job(stream)? else { return unknown(wanted) };
+    let Some(job) = app.sessions.job(stream).await? else { return unknown(wanted) };
     let reset = match wanted {
         Wanted::First | Wanted::State => false,
         Wanted::After(cursor) if cursor == job.cursor() && job.status.is_terminal() => return Ok(no_content()),
@@ -67,7 +67,7 @@ pub(super) fn open(app: &App, stream: &StreamId, request: &Request) -> Result<Re
     let (position, state) = match wanted {
         Wanted::First => (Cursor { sequence: 0, ..job.cursor() }, Vec::new()),
         Wanted::After(cursor) if !reset => (cursor, Vec::new()),
-        Wanted::After(_) | Wanted::State => match cut(app, stream, reset)? {
+        Wanted::After(_) | Wanted::State => match cut(app, stream, reset).await? {
             Some(cut) => cut,
             None => return unknown(wanted),
         },
@@ -78,8 +78,8 @@ pub(super) fn open(app: &App, stream: &StreamId, request: &Request) -> Result<Re
 }
 
 /// The sync frame of the present state and the cursor it covers; none when the stream is no longer known.
-fn cut(app: &App, stream: &StreamId, reset: bool) -> Result<Option<(Cursor, Vec<u8>)>, Failure> {
-    match app.sessions.snapshot(stream) {
+async fn cut(app: &App, stream: &StreamId, reset: bool) -> Result<Option<(Cursor, Vec<u8>)>, Failure> {
+    match app.sessions.snapshot(stream).await {
         Ok(snapshot) => Ok(Some((snapshot.at, frame::sync(snapshot.at, reset, &snapshot.state)))),
         Err(Failure::Refused(Refusal::NotFound)) => Ok(None),
         Err(failure) => Err(failure),
@@ -98,7 +98,7 @@ fn no_content() -> Reply {
     answer::empty(StatusCode::NO_CONTENT).into()
 }
 
-fn headers() -> HeaderMap {
+pub(super) fn headers() -> HeaderMap {
     let pairs = [
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache, no-transform"),
@@ -136,29 +136,21 @@ enum Look {
 
 impl Live {
     /// Sends until the end, the client leaves, or it has taken long enough.
-    pub(super) fn run(self, app: &App, outparam: ResponseOutparam) {
-        let Some(body) = answer::begin(StatusCode::OK, &headers(), outparam) else { return };
-        let Ok(out) = body.write() else { return };
-        let followed = self.follow(app, &out);
-        drop(out);
-        // Dropped unfinished it tells the client that something went wrong, which is for those who are still there.
-        if followed.is_ok() {
-            let _ = OutgoingBody::finish(body, None);
-        }
-    }
-
-    fn follow(mut self, app: &App, out: &OutputStream) -> Result<(), Gone> {
+    ///
+    /// Errors: it is not whole.
+    pub(super) async fn send(mut self, app: &App, out: &mut Out) -> Result<(), Gone> {
         let config = &app.config;
         let [pause_min, pause_max] = config.poll;
-        let send = |bytes: &[u8]| write(out, bytes, Deadline::after(config.stall_max));
+        let taken = || Deadline::after(config.stall_max);
+        let reader = wake::Reader::join(&self.stream);
         let end = Deadline::after(config.live_max);
         let mut pause = pause_min;
         let mut keep_alive = Deadline::after(config.keep_alive);
         let mut overdue = Deadline::after(OVERDUE_EVERY);
         let mut failing: Option<Deadline> = None;
-        send(&std::mem::take(&mut self.first))?;
+        out.write(&std::mem::take(&mut self.first), taken()).await?;
         while !end.is_over() {
-            let look = self.look(app);
+            let look = self.look(app).await;
             match &look {
                 Look::Failed => {
                     // The client comes back with its cursor, perhaps to a host that reaches the store.
@@ -170,49 +162,49 @@ impl Live {
             }
             match look {
                 Look::Frames(frames) if !frames.is_empty() => {
-                    send(&frames)?;
+                    out.write(&frames, taken()).await?;
                     keep_alive = Deadline::after(config.keep_alive);
                     pause = pause_min;
                     // A full page is not the last one.
                     if frames.len() < PAGE_BYTES_MAX {
-                        sleep(pause);
+                        reader.wait(pause).await;
                     }
                     continue;
                 }
-                Look::End(frames) => return send(&frames),
+                Look::End(frames) => return out.write(&frames, taken()).await,
                 // Internal records: the reader hears nothing of them, and is asked after all the same.
                 Look::Frames(_) => pause = pause_min,
                 Look::Nothing | Look::Failed => {}
             }
             if overdue.is_over() {
                 overdue = Deadline::after(OVERDUE_EVERY);
-                let _ = app.sessions.job(&self.stream);
+                let _ = app.sessions.job(&self.stream).await;
             }
             if keep_alive.is_over() {
                 keep_alive = Deadline::after(config.keep_alive);
-                send(frame::KEEP_ALIVE)?;
+                out.write(frame::KEEP_ALIVE, taken()).await?;
             }
-            sleep(pause);
-            pause = (pause * 5 / 4).min(pause_max);
-            // A client that has left is noticed here.
-            out.check_write().map_err(|_| Gone)?;
+            let woken = reader.wait(pause).await;
+            pause = if woken { pause_min } else { (pause * 5 / 4).min(pause_max) };
+            // A client that has left is noticed here, or at the next write.
+            out.check()?;
         }
         Ok(())
     }
 
-    fn look(&mut self, app: &App) -> Look {
-        match app.sessions.store.read(&self.stream, self.position, PAGE_BYTES_MAX) {
+    async fn look(&mut self, app: &App) -> Look {
+        match app.sessions.store.read(&self.stream, self.position, PAGE_BYTES_MAX).await {
             Ok(Page::Entries(entries)) if entries.is_empty() => {
                 self.beyond = None;
                 if self.settled { Look::End(Vec::new()) } else { Look::Nothing }
             }
-            Ok(Page::Entries(entries)) => self.page(app, &entries),
+            Ok(Page::Entries(entries)) => self.page(app, &entries).await,
             Ok(Page::Reset(end)) if end.generation != self.position.generation => {
                 Look::End(frame::reconcile(end.generation))
             }
             Ok(Page::Reset(_)) => {
                 if self.beyond.get_or_insert_with(|| Deadline::after(RESCUE_WAIT)).is_over() {
-                    return self.reset(app);
+                    return self.reset(app).await;
                 }
                 Look::Nothing
             }
@@ -222,7 +214,7 @@ impl Live {
     }
 
     /// The frames of what the reader lacks of these entries, up to a hole.
-    fn page(&mut self, app: &App, entries: &[Entry]) -> Look {
+    async fn page(&mut self, app: &App, entries: &[Entry]) -> Look {
         self.beyond = None;
         let before = self.position;
         let mut frames = Vec::with_capacity(entries.iter().map(frame::encoded_bytes_max).sum());
@@ -231,7 +223,7 @@ impl Live {
             if first > self.position.sequence + 1 && first > self.hole {
                 // Records are gone from the log: what comes before the hole is sent, then the reader is told.
                 if self.position == before {
-                    let look = self.reset(app);
+                    let look = self.reset(app).await;
                     // Without a state the reader does not know of the hole: the next look finds it again.
                     if !matches!(look, Look::Failed) {
                         self.hole = first;
@@ -250,9 +242,9 @@ impl Live {
     }
 
     /// The client cannot go on from where it is: it gets the present state.
-    fn reset(&mut self, app: &App) -> Look {
+    async fn reset(&mut self, app: &App) -> Look {
         self.beyond = None;
-        match cut(app, &self.stream, true) {
+        match cut(app, &self.stream, true).await {
             Ok(Some((at, _))) if at.generation != self.position.generation => {
                 Look::End(frame::reconcile(at.generation))
             }

@@ -29,13 +29,22 @@ mod query;
 mod request;
 mod route;
 
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+
 use self::answer::Reply;
 use self::error::Problem;
+use self::live::Live;
 use self::query::Query;
 use self::request::Request;
-use crate::bindings::wasi::http::types::{IncomingRequest, ResponseOutparam};
+use crate::clock::Deadline;
 use crate::config::Config;
 use crate::engine::Sessions;
+use crate::wasi;
+
+/// A client that does not take a whole answer is given up after this.
+const TAKE_MAX: Duration = Duration::from_secs(60);
 
 /// An answer that is there as a whole.
 type Response = http::Response<String>;
@@ -46,22 +55,51 @@ struct App {
     sessions: Sessions,
 }
 
+/// The head of an answer, and what is to follow it.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Body,
+}
+
+enum Body {
+    Whole(String),
+    Live(Box<Live>, Box<App>),
+}
+
 /// Answers one request, whatever it is.
-pub(crate) fn handle(incoming: &IncomingRequest, outparam: ResponseOutparam) {
-    let app = Config::read().map(|config| App { sessions: Sessions::new(&config), config });
-    let reply = Request::of(incoming).and_then(|request| {
-        let app = app.as_ref().map_err(|error| route::misconfigured(error))?;
-        route::respond(app, &request).map(|reply| match (reply, request.method == http::Method::HEAD) {
-            (Reply::Whole(response), true) => Reply::Whole(response.map(|_| String::new())),
-            (reply, _) => reply,
-        })
-    });
-    match reply.unwrap_or_else(|problem| Reply::Whole(problem.response())) {
-        Reply::Whole(response) => answer::send(response, outparam),
+pub(crate) async fn answer(head: wasi::Head, body: wasi::Body) -> Answer {
+    answered(head, body).await.unwrap_or_else(|problem| whole(problem.response()))
+}
+
+async fn answered(head: wasi::Head, body: wasi::Body) -> Result<Answer, Problem> {
+    let request = Request::of(head, body)?;
+    let config = Config::read().map_err(|error| route::misconfigured(&error))?;
+    let app = App { sessions: Sessions::new(&config), config };
+    Ok(match route::respond(&app, &request).await? {
+        Reply::Whole(response) if request.method == Method::HEAD => whole(response.map(|_| String::new())),
+        Reply::Whole(response) => whole(response),
         Reply::Live(live) => {
-            if let Ok(app) = &app {
-                live.run(app, outparam);
-            }
+            Answer { status: StatusCode::OK, headers: live::headers(), body: Body::Live(live, Box::new(app)) }
+        }
+    })
+}
+
+fn whole(response: Response) -> Answer {
+    let (head, body) = response.into_parts();
+    Answer { status: head.status, headers: head.headers, body: Body::Whole(body) }
+}
+
+impl Answer {
+    /// Sends what follows the head. Nobody is told when the client has left.
+    pub(crate) async fn send(self, mut out: wasi::Out) {
+        let sent = match self.body {
+            Body::Whole(text) => out.write(text.as_bytes(), Deadline::after(TAKE_MAX)).await,
+            Body::Live(live, app) => live.send(&app, &mut out).await,
+        };
+        // Dropped unfinished it tells the client that something went wrong, which is for those who are still there.
+        if sent.is_ok() {
+            out.finish(Deadline::after(TAKE_MAX)).await;
         }
     }
 }

@@ -17,13 +17,13 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Records strictly after `?after=`, at most `?limit=`; internal ones are passed over. `next`: where the next page
 /// starts, null when this one reaches the end of the log.
-pub(super) fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+pub(super) async fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let query = &Query::of(&request.uri)?;
     let limit = query.number("limit")?.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(invalid("limit", "is 1 to 1000"));
     }
-    let job = jobs::known(app, stream)?;
+    let job = jobs::known(app, stream).await?;
     let after = match query.get("after").filter(|text| !text.is_empty()) {
         Some(text) => Cursor::parse(text).ok_or_else(|| {
             Problem::bad_request("invalid_cursor", "a cursor is <generation>-<sequence>, the id of a record")
@@ -36,7 +36,7 @@ pub(super) fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<
     let mut records = Records { after, limit, count: 0, json: String::new() };
     let mut end = job.cursor();
     while !records.is_full() {
-        match app.sessions.store.read(stream, records.after, READ_BYTES)? {
+        match app.sessions.store.read(stream, records.after, READ_BYTES).await? {
             Page::Gone => return Err(Problem::not_found()),
             // Only the first read can meet a cursor that is not ours.
             Page::Reset(present) if records.after == after => return Err(gone(present)),

@@ -17,8 +17,8 @@ use crate::bindings::rejoin::streams::session::{Framing, Producer};
 use crate::bindings::rejoin::streams::translate::{Dialect, Translated, Translator};
 use crate::clock::Deadline;
 use crate::engine::Place;
-use crate::store::Read;
 use crate::types::{Cursor, StreamId};
+use crate::wasi::Read;
 
 /// Bytes of one line of a model provider's body.
 const PROVIDER_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -37,7 +37,7 @@ const DIALECTS: [(&str, Dialect); 4] = [
 /// Appends the body. Answers 200 `{"first","last","appended","duplicate"}`, summed over all of it.
 ///
 /// Errors: what stopped it, with the same members and `line`: everything before is kept, nothing from there on.
-pub(super) fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
+pub(super) async fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<Response, Problem> {
     let generation = Query::of(&request.uri)?.number("generation")?;
     let producer = producer(&request.headers)?;
     let format = Format::of(&request.headers)?;
@@ -45,11 +45,11 @@ pub(super) fn handle(app: &App, stream: &StreamId, request: &Request) -> Result<
         Upload { app, stream, generation, producer, place: None, done: Done::default(), has_pushed: false };
     match format {
         Format::Json => {
-            let text = body::text(app, request, app.config.body_bytes_max)?;
-            upload.push(Framing::Json, &text, u64::from)?;
+            let text = body::text(app, request, app.config.body_bytes_max).await?;
+            upload.push(Framing::Json, &text, u64::from).await?;
         }
-        Format::Ndjson => upload.lines(request)?,
-        Format::Provider(dialect) => upload.provider(request, &Translator::new(dialect))?,
+        Format::Ndjson => upload.lines(request).await?,
+        Format::Provider(dialect) => upload.provider(request, &Translator::new(dialect)).await?,
     }
     Ok(answer::json(StatusCode::OK, upload.done.members(&mut Object::new()).end()))
 }
@@ -117,11 +117,11 @@ impl<'a> Gather<'a> {
     }
 
     /// The next whole lines; none at the end. Errors: a line that cannot be taken.
-    fn next(&mut self) -> Result<Option<Batch>, Broken> {
+    async fn next(&mut self) -> Result<Option<Batch>, Broken> {
         let deadline = Deadline::after(self.idle);
         while !self.ended && !self.splitter.is_full() {
             let waits = !self.splitter.has_lines();
-            match if waits { self.request.body.next(deadline) } else { self.request.body.ready() } {
+            match if waits { self.request.body.next(deadline).await } else { self.request.body.ready().await } {
                 Read::Bytes(bytes) => self.splitter.feed(&bytes),
                 Read::End => {
                     self.ended = true;
@@ -169,16 +169,16 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    fn lines(&mut self, request: &Request) -> Result<(), Problem> {
+    async fn lines(&mut self, request: &Request) -> Result<(), Problem> {
         // The core counts the bytes of the record; the line may end with \r\n.
         let record_bytes_max = self.app.config.limits.record_bytes_max;
         let line_bytes_max = usize::try_from(record_bytes_max).unwrap_or(usize::MAX).saturating_add(1);
         let mut gather = Gather::new(self.app, request, line_bytes_max);
         loop {
-            match gather.next() {
+            match gather.next().await {
                 Ok(Some(batch)) if lines::is_blank(&batch.text) => {}
                 Ok(Some(batch)) => {
-                    self.push(Framing::Ndjson, &batch.text, |line| batch.lines_before + u64::from(line))?;
+                    self.push(Framing::Ndjson, &batch.text, |line| batch.lines_before + u64::from(line)).await?;
                 }
                 Ok(None) => break,
                 Err(broken) => {
@@ -187,17 +187,17 @@ impl Upload<'_> {
                 }
             }
         }
-        self.finish(gather)
+        self.finish(gather).await
     }
 
-    fn provider(&mut self, request: &Request, translator: &Translator) -> Result<(), Problem> {
+    async fn provider(&mut self, request: &Request, translator: &Translator) -> Result<(), Problem> {
         let mut gather = Gather::new(self.app, request, PROVIDER_LINE_BYTES_MAX);
         loop {
-            match gather.next() {
+            match gather.next().await {
                 Ok(Some(batch)) => {
                     let line = batch.lines_before + 1;
-                    let index = self.next_index(line)?;
-                    self.translated(translator.push(&batch.text, index), line)?;
+                    let index = self.next_index(line).await?;
+                    self.translated(translator.push(&batch.text, index), line).await?;
                 }
                 Ok(None) => break,
                 Err(broken) => return Err(self.stopped(unreadable(broken, line_too_large), broken.line)),
@@ -206,21 +206,21 @@ impl Upload<'_> {
         // A body that broke off is not at its end: what it still owes may come with the next request.
         if gather.cut.is_none() {
             let line = gather.splitter.taken() + 1;
-            let index = self.next_index(line)?;
-            self.translated(translator.finish(index), line)?;
+            let index = self.next_index(line).await?;
+            self.translated(translator.finish(index), line).await?;
         }
-        self.finish(gather)
+        self.finish(gather).await
     }
 
     /// Where the run steps of this body go on: after those of every other body of the generation.
-    fn next_index(&mut self, line: u64) -> Result<u64, Problem> {
+    async fn next_index(&mut self, line: u64) -> Result<u64, Problem> {
         let next = self.app.sessions.next_index(&mut self.place, self.stream);
-        next.map_err(|failure| self.stopped(failure.into(), line))
+        next.await.map_err(|failure| self.stopped(failure.into(), line))
     }
 
-    fn translated(&mut self, translated: Translated, line: u64) -> Result<(), Problem> {
+    async fn translated(&mut self, translated: Translated, line: u64) -> Result<(), Problem> {
         if !translated.records.is_empty() {
-            self.push(Framing::Ndjson, &translated.records, |_| line)?;
+            self.push(Framing::Ndjson, &translated.records, |_| line).await?;
         }
         match translated.bad {
             None => Ok(()),
@@ -232,23 +232,23 @@ impl Upload<'_> {
     }
 
     /// The body has ended. One without records still asks whether the job would take any.
-    fn finish(&mut self, gather: Gather<'_>) -> Result<(), Problem> {
+    async fn finish(&mut self, gather: Gather<'_>) -> Result<(), Problem> {
         if let Some(problem) = gather.cut {
             return Err(self.stopped(problem, gather.splitter.taken() + 1));
         }
         if !self.has_pushed {
-            self.push(Framing::Ndjson, "", u64::from)?;
+            self.push(Framing::Ndjson, "", u64::from).await?;
         }
         Ok(())
     }
 
     /// Appends `text`. `line_of` makes a line of the body from one of the text.
-    fn push(&mut self, framing: Framing, text: &str, line_of: impl Fn(u32) -> u64) -> Result<(), Problem> {
+    async fn push(&mut self, framing: Framing, text: &str, line_of: impl Fn(u32) -> u64) -> Result<(), Problem> {
         let offset = self.done.appended + self.done.duplicate;
         let producer = self.producer.as_ref().map(|(id, seq)| Producer { id: id.clone(), seq: *seq, offset });
         let sessions = &self.app.sessions;
         let pushed = sessions.push(&mut self.place, self.stream, self.generation, framing, text, producer.as_ref());
-        let pushed = pushed.map_err(|failure| self.stopped(Problem::of_push(failure), line_of(1)))?;
+        let pushed = pushed.await.map_err(|failure| self.stopped(Problem::of_push(failure), line_of(1)))?;
         self.has_pushed = true;
         self.done.first = self.done.first.or(pushed.first);
         self.done.last = pushed.last.or(self.done.last);

@@ -70,7 +70,7 @@ pub(super) fn misconfigured(error: &str) -> Problem {
 }
 
 /// Answers one request. Errors: what is wrong with it.
-pub(super) fn respond(app: &App, request: &Request) -> Result<Reply, Problem> {
+pub(super) async fn respond(app: &App, request: &Request) -> Result<Reply, Problem> {
     let Some((route, id)) = Route::of(request.uri.path()) else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -85,7 +85,7 @@ pub(super) fn respond(app: &App, request: &Request) -> Result<Reply, Problem> {
     match route {
         Route::Health => return Ok(answer::json(StatusCode::OK, Object::new().string("status", "ok").end()).into()),
         Route::Ready => {
-            app.sessions.store.ready()?;
+            app.sessions.store.ready().await?;
             return Ok(answer::json(StatusCode::OK, Object::new().string("status", "ready").end()).into());
         }
         Route::Absent => {
@@ -96,24 +96,24 @@ pub(super) fn respond(app: &App, request: &Request) -> Result<Reply, Problem> {
     }
     let stream = &stream_id(id)?;
     if request.method == Method::HEAD {
-        return jobs::exists(app, stream).map(Reply::from);
+        return jobs::exists(app, stream).await.map(Reply::from);
     }
     match route {
-        Route::Events if request.method == Method::POST => produce::handle(app, stream, request).map(Reply::from),
+        Route::Events if request.method == Method::POST => produce::handle(app, stream, request).await.map(Reply::from),
         Route::Events => match negotiate::shape(&request.headers, &Query::of(&request.uri)?)? {
-            Shape::Live => live::open(app, stream, request),
-            Shape::Page => page::handle(app, stream, request).map(Reply::from),
+            Shape::Live => live::open(app, stream, request).await,
+            Shape::Page => page::handle(app, stream, request).await.map(Reply::from),
         },
         _ => {
             let answered = match (route, request.method.as_str()) {
-                (Route::Resume, _) => jobs::resume(app, stream),
-                (Route::Complete, _) => jobs::complete(app, stream, request),
-                (Route::Abort, _) => jobs::abort(app, stream, request),
-                (Route::Action, _) => jobs::action(app, stream, request, scope),
-                (_, "POST") => jobs::create(app, stream, request),
-                (_, "PATCH") => jobs::update(app, stream, request),
-                (_, "DELETE") => jobs::delete(app, stream),
-                _ => jobs::read(app, stream, request),
+                (Route::Resume, _) => jobs::resume(app, stream).await,
+                (Route::Complete, _) => jobs::complete(app, stream, request).await,
+                (Route::Abort, _) => jobs::abort(app, stream, request).await,
+                (Route::Action, _) => jobs::action(app, stream, request, scope).await,
+                (_, "POST") => jobs::create(app, stream, request).await,
+                (_, "PATCH") => jobs::update(app, stream, request).await,
+                (_, "DELETE") => jobs::delete(app, stream).await,
+                _ => jobs::read(app, stream, request).await,
             };
             answered.map(Reply::from)
         }

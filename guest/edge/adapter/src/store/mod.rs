@@ -11,13 +11,13 @@ mod rest;
 mod row;
 
 pub(crate) use self::redis::Redis;
-pub(crate) use self::rest::{Gone, Read, read_some, write};
 pub(crate) use self::row::Row;
 
 use std::time::Duration;
 
-use crate::clock::{Deadline, sleep};
+use crate::clock::Deadline;
 use crate::types::{Cursor, Entry, Status};
+use crate::wasi::sleep;
 
 /// Why the store could not answer. The words are the server's.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -92,12 +92,15 @@ pub(crate) struct Append {
 
 /// Asks again what a store that cannot be reached did not answer, for as long as a request may wait: tickets make that
 /// harmless.
-pub(crate) fn patiently<T>(wait: Duration, ask: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(crate) async fn patiently<T>(
+    wait: Duration,
+    ask: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let end = Deadline::after(wait);
     let mut pause = Duration::from_millis(50);
     loop {
-        match ask() {
-            Err(StoreError::Unavailable(_)) if end.left() > pause => sleep(pause),
+        match ask().await {
+            Err(StoreError::Unavailable(_)) if end.left() > pause => sleep(pause).await,
             answer => return answer,
         }
         pause = (pause * 2).min(Duration::from_secs(1));

@@ -9,9 +9,9 @@ use super::keys::Keys;
 use super::rest::{self, Answer};
 use super::row::{self, Row};
 use super::{Append, Page, StoreError, Ticket, Written};
-use crate::clock::now_ms;
 use crate::config::{Config, Endpoint, Lifetimes};
 use crate::types::{Cursor, Entry, Job, Status, StreamId};
+use crate::wasi::now_ms;
 
 /// Index keys outlive the rows they speak of by this.
 const TTL_MORE_MS: u64 = 3_600_000;
@@ -60,13 +60,13 @@ impl Redis {
     }
 
     /// Whether it can be reached now.
-    pub(crate) fn ready(&self) -> Result<(), StoreError> {
-        self.command(&["EXISTS", &self.keys.index("places")]).map(drop)
+    pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        self.command(&["EXISTS", &self.keys.index("places")]).await.map(drop)
     }
 
     /// The row of a stream; none when it is unknown, damaged, or its retention is over.
-    pub(crate) fn row(&self, stream: &StreamId) -> Result<Option<Row>, StoreError> {
-        let row = Row::read(self.command(&["HGETALL", &self.keys.job(stream)])?);
+    pub(crate) async fn row(&self, stream: &StreamId) -> Result<Option<Row>, StoreError> {
+        let row = Row::read(self.command(&["HGETALL", &self.keys.job(stream)]).await?);
         Ok(row.filter(|row| !row.is_expired(now_ms(), self.lifetimes)))
     }
 
@@ -76,7 +76,7 @@ impl Redis {
     }
 
     /// Replaces the row by `job` with an empty log, if the generation is still `previous`.
-    pub(crate) fn create(
+    pub(crate) async fn create(
         &self,
         stream: &StreamId,
         ticket: Ticket,
@@ -85,9 +85,9 @@ impl Redis {
     ) -> Result<Written, StoreError> {
         let now = now_ms();
         let job = Job { head: 0, revision: 1, ..job.clone() };
-        if let Err(full) = self.admit(now, stream, &job.user_id) {
+        if let Err(full) = self.admit(now, stream, &job.user_id).await {
             // The index may be behind: the row says whether it is a repeat, a refusal, or takes an active job's place.
-            let row = self.row(stream)?;
+            let row = self.row(stream).await?;
             let current = row.as_ref().map_or(0, |row| row.job.generation);
             let takes_over = row.is_some_and(|row| !row.job.status.is_terminal());
             if current == previous && !takes_over {
@@ -96,48 +96,48 @@ impl Redis {
         }
         let mut arguments = vec![format!("{} {previous} {}", job.generation, ticket_text(ticket))];
         arguments.extend(columns(&job));
-        let answer = self.script(CREATE, stream, now, &arguments)?;
-        self.finish(stream, now, &answer, true)
+        let answer = self.script(CREATE, stream, now, &arguments).await?;
+        self.finish(stream, now, &answer, true).await
     }
 
     /// Writes to the log and the row, all or nothing.
-    pub(crate) fn append(&self, stream: &StreamId, append: &Append) -> Result<Written, StoreError> {
+    pub(crate) async fn append(&self, stream: &StreamId, append: &Append) -> Result<Written, StoreError> {
         let now = now_ms();
         let changes = append.status.is_some_and(|status| status != append.expected_status);
         if changes {
-            self.index(INTEND, now, &[stream.as_str()])?;
+            self.index(INTEND, now, &[stream.as_str()]).await?;
         }
         let script = if append.status.is_some_and(Status::is_terminal) { ENDING } else { APPEND };
-        let answer = self.script(script, stream, now, &append_arguments(append, now))?;
+        let answer = self.script(script, stream, now, &append_arguments(append, now)).await?;
         let answer = answer.get(0).cloned().unwrap_or_default();
         // The first attempt of a repeat may have ended before the index was told.
-        self.finish(stream, now, &answer, changes)
+        self.finish(stream, now, &answer, changes).await
     }
 
     /// The latest checkpoint of that generation.
-    pub(crate) fn checkpoint(
+    pub(crate) async fn checkpoint(
         &self,
         stream: &StreamId,
         generation: u64,
     ) -> Result<Option<(Cursor, String)>, StoreError> {
-        let kept = self.command(&["HMGET", &self.keys.checkpoint(stream), "at", "state"])?;
+        let kept = self.command(&["HMGET", &self.keys.checkpoint(stream), "at", "state"]).await?;
         let at = kept.get(0).and_then(Value::as_str).and_then(Cursor::parse);
         let state = kept.get(1).and_then(Value::as_str).map(str::to_owned);
         Ok(at.filter(|at| at.generation == generation).zip(state))
     }
 
     /// Keeps a checkpoint if its generation is current and it covers more than the one before.
-    pub(crate) fn put_checkpoint(&self, stream: &StreamId, at: Cursor, state: String) -> Result<(), StoreError> {
+    pub(crate) async fn put_checkpoint(&self, stream: &StreamId, at: Cursor, state: String) -> Result<(), StoreError> {
         let arguments = [format!("{} {}", at.generation, at.sequence), state];
-        self.script(CHECKPOINT, stream, now_ms(), &arguments).map(drop)
+        self.script(CHECKPOINT, stream, now_ms(), &arguments).await.map(drop)
     }
 
     /// The log strictly after `after`, about `bytes_max` bytes but at least one entry where there is one.
-    pub(crate) fn read(&self, stream: &StreamId, after: Cursor, bytes_max: usize) -> Result<Page, StoreError> {
+    pub(crate) async fn read(&self, stream: &StreamId, after: Cursor, bytes_max: usize) -> Result<Page, StoreError> {
         let mut from = after.sequence;
         loop {
             let range = format!("{} {from} {bytes_max}", after.generation);
-            let answer = self.script(READ, stream, now_ms(), &[range])?;
+            let answer = self.script(READ, stream, now_ms(), &[range]).await?;
             let (page, last) = page(&answer).ok_or_else(|| unexpected("read"))?;
             match last {
                 // Damaged entries alone are not the end of the log.
@@ -148,36 +148,41 @@ impl Redis {
     }
 
     /// Forgets a stream if it still has this generation. True when it did.
-    pub(crate) fn remove(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
+    pub(crate) async fn remove(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
         let now = now_ms();
-        self.index(INTEND, now, &[stream.as_str()])?;
-        let removed = self.script(REMOVE, stream, now, &[format!("{generation} asked")])?;
+        self.index(INTEND, now, &[stream.as_str()]).await?;
+        let removed = self.script(REMOVE, stream, now, &[format!("{generation} asked")]).await?;
         // In any case: a repeat finds no row, and the index may not have heard of the first attempt.
-        match self.row(stream)? {
-            Some(row) => self.place_row(stream, now, &row)?,
-            None => self.index(PLACE, now, &[stream.as_str(), "", "0", "", &generation.to_string()]).map(drop)?,
+        match self.row(stream).await? {
+            Some(row) => self.place_row(stream, now, &row).await?,
+            None => self.index(PLACE, now, &[stream.as_str(), "", "0", "", &generation.to_string()]).await.map(drop)?,
         }
         Ok(removed == 1)
     }
 
     /// Forgets a settled generation at `expires_ms` instead of after the usual retention.
-    pub(crate) fn expire_at(&self, stream: &StreamId, generation: u64, expires_ms: u64) -> Result<(), StoreError> {
+    pub(crate) async fn expire_at(
+        &self,
+        stream: &StreamId,
+        generation: u64,
+        expires_ms: u64,
+    ) -> Result<(), StoreError> {
         let now = now_ms();
-        self.index(INTEND, now, &[stream.as_str()])?;
-        let answer = self.script(EXPIRE, stream, now, &[format!("{generation} {}", expires_ms.min(MS_MAX))])?;
-        self.finish(stream, now, &answer, false).map(drop)
+        self.index(INTEND, now, &[stream.as_str()]).await?;
+        let answer = self.script(EXPIRE, stream, now, &[format!("{generation} {}", expires_ms.min(MS_MAX))]).await?;
+        self.finish(stream, now, &answer, false).await.map(drop)
     }
 
     /// Tells the listeners of servers on the same store that a person answered. The answer stands in the log.
-    pub(crate) fn resolved(&self, stream: &StreamId, generation: u64, answer: &str) -> Result<(), StoreError> {
+    pub(crate) async fn resolved(&self, stream: &StreamId, generation: u64, answer: &str) -> Result<(), StoreError> {
         let message = format!("r {generation} edge\n{answer}");
-        self.command(&["PUBLISH", &self.keys.wake(stream), &message]).map(drop)
+        self.command(&["PUBLISH", &self.keys.wake(stream), &message]).await.map(drop)
     }
 
-    fn admit(&self, now: u64, stream: &StreamId, user_id: &str) -> Result<(), StoreError> {
+    async fn admit(&self, now: u64, stream: &StreamId, user_id: &str) -> Result<(), StoreError> {
         let [jobs_max, of_user_max] = self.jobs_max;
         let bounds = format!("{jobs_max} {of_user_max}");
-        match self.index(ADMIT, now, &[&bounds, stream.as_str(), user_id])?.as_str() {
+        match self.index(ADMIT, now, &[&bounds, stream.as_str(), user_id]).await?.as_str() {
             Some("H") => Err(StoreError::TooManyJobs { whose: "the store", jobs_max }),
             Some("U") => Err(StoreError::TooManyJobs { whose: "this user", jobs_max: of_user_max }),
             _ => Ok(()),
@@ -185,7 +190,13 @@ impl Redis {
     }
 
     /// The end of each write: what the script said, and the index told of it.
-    fn finish(&self, stream: &StreamId, now: u64, answer: &Value, must_place: bool) -> Result<Written, StoreError> {
+    async fn finish(
+        &self,
+        stream: &StreamId,
+        now: u64,
+        answer: &Value,
+        must_place: bool,
+    ) -> Result<Written, StoreError> {
         let text = answer.as_str().unwrap_or_default();
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         let broken = || StoreError::Unavailable(format!("a script answered {text:?}"));
@@ -196,12 +207,12 @@ impl Redis {
                 let [generation, revision, status, created, due, user] = words[..] else { return Err(broken()) };
                 let place = format!("{generation} {revision} {status} {created} {user}");
                 // The row is the truth: what the index was not told, the sweep of a server puts right.
-                let _ = self.index(PLACE, now, &[stream.as_str(), &place, due, "", ""]);
+                let _ = self.index(PLACE, now, &[stream.as_str(), &place, due, "", ""]).await;
                 Ok(Written::Accepted)
             }
             "A" => {
-                if must_place && let Ok(Some(row)) = self.row(stream) {
-                    let _ = self.place_row(stream, now, &row);
+                if must_place && let Ok(Some(row)) = self.row(stream).await {
+                    let _ = self.place_row(stream, now, &row).await;
                 }
                 Ok(Written::Accepted)
             }
@@ -215,35 +226,35 @@ impl Redis {
         }
     }
 
-    fn place_row(&self, stream: &StreamId, now: u64, row: &Row) -> Result<(), StoreError> {
+    async fn place_row(&self, stream: &StreamId, now: u64, row: &Row) -> Result<(), StoreError> {
         let Job { generation, revision, status, created_ms, user_id, .. } = &row.job;
         let place = format!("{generation} {revision} {} {created_ms} {user_id}", status.as_str());
-        self.index(PLACE, now, &[stream.as_str(), &place, &self.due_ms(row).to_string(), "", ""]).map(drop)
+        self.index(PLACE, now, &[stream.as_str(), &place, &self.due_ms(row).to_string(), "", ""]).await.map(drop)
     }
 
-    fn script(&self, text: &str, stream: &StreamId, now: u64, arguments: &[String]) -> Result<Value, StoreError> {
+    async fn script(&self, text: &str, stream: &StreamId, now: u64, arguments: &[String]) -> Result<Value, StoreError> {
         let Lifetimes { idle_ms, idle_paused_ms, retention_ms } = self.lifetimes;
         let settings = format!("{now} {idle_ms} {idle_paused_ms} {retention_ms} PUBLISH");
         let mut all = vec![settings.as_str()];
         all.extend(arguments.iter().map(String::as_str));
-        self.eval(text, &self.keys.job(stream), &all)
+        self.eval(text, &self.keys.job(stream), &all).await
     }
 
-    fn index(&self, text: &str, now: u64, arguments: &[&str]) -> Result<Value, StoreError> {
+    async fn index(&self, text: &str, now: u64, arguments: &[&str]) -> Result<Value, StoreError> {
         let Lifetimes { idle_ms, idle_paused_ms, retention_ms } = self.lifetimes;
         let settings = format!("{now} {}", 2 * idle_ms.max(idle_paused_ms) + retention_ms + TTL_MORE_MS);
         let mut all = vec![settings.as_str()];
         all.extend_from_slice(arguments);
-        self.eval(text, &self.keys.index("places"), &all)
+        self.eval(text, &self.keys.index("places"), &all).await
     }
 
     /// By its hash; whole when the server does not know it (any more): then it was not begun.
-    fn eval(&self, text: &str, key: &str, arguments: &[&str]) -> Result<Value, StoreError> {
+    async fn eval(&self, text: &str, key: &str, arguments: &[&str]) -> Result<Value, StoreError> {
         let hash = Sha1::from(text).digest().to_string();
         for [command, script] in [["EVALSHA", hash.as_str()], ["EVAL", text]] {
             let mut words = vec![command, script, "1", key];
             words.extend_from_slice(arguments);
-            match rest::command(&self.endpoint, &words)? {
+            match rest::command(&self.endpoint, &words).await? {
                 Answer::Refused(said) if command == "EVALSHA" && said.contains("NOSCRIPT") => {}
                 Answer::Refused(said) => return Err(refused(&said)),
                 Answer::Value(value) => return Ok(value),
@@ -252,8 +263,8 @@ impl Redis {
         Err(unexpected("EVAL"))
     }
 
-    fn command(&self, words: &[&str]) -> Result<Value, StoreError> {
-        match rest::command(&self.endpoint, words)? {
+    async fn command(&self, words: &[&str]) -> Result<Value, StoreError> {
+        match rest::command(&self.endpoint, words).await? {
             Answer::Value(value) => Ok(value),
             // What is no hash is no row.
             Answer::Refused(said) if said.starts_with("WRONGTYPE") => Ok(Value::Null),

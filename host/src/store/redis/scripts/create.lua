@@ -14,9 +14,8 @@ if removed >= tonumber(gen) then return 'G ' .. text(removed) end
 
 local set = { 'by', ticket, 'ttl_at', text(NOW), 'indexed', text(NOW) }
 for at = 3, #ARGV do set[#set + 1] = ARGV[at] end
--- The write that may be refused for want of memory comes before the ones that destroy.
+-- Redis refuses for want of memory only what a script writes first: so that is what needs some, and what destroys is last.
 local next = key(job, 'next')
-redis.call('DEL', next)
 in_chunks('HSET', next, set)
 redis.call('DEL', job, key(job, 'log'), key(job, 'checkpoint'))
 redis.call('RENAME', next, job)
