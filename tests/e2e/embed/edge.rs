@@ -297,8 +297,14 @@ async fn what_is_wrong_is_answered_as_the_server_does(edition: Edition) -> Resul
     assert_eq!((bad.status, &bad.json()["line"], &bad.json()["appended"]), (422, &json!(2), &json!(1)));
     let absent = edge.client(0).get("/v1/streams/s/signals").await?;
     assert_eq!(absent.problem(), (501, "not_offered".to_owned()));
-    let foreign = edge.client(0).send("GET", "/v1/streams/s", &[("host", "example.com")], "").await?;
+    // Without a secret: who asks by another name; and everybody, where the host does not tell the name.
+    let store = [("REJOIN_REST_URL", "http://127.0.0.1:1"), ("REJOIN_STORE_WAIT", "10ms")];
+    let open = Host::start(edition, &store).await?;
+    let foreign = open.client().send("GET", "/v1/streams/s", &[("host", "example.com")], "").await?;
     assert_eq!(foreign.problem(), (403, "foreign_host".to_owned()));
+    let own = open.client().get("/v1/streams/s").await?.problem();
+    let wanted = if edition == Edition::P3 { (403, "foreign_host") } else { (503, "store_unavailable") };
+    assert_eq!((own.0, own.1.as_str()), wanted);
     Ok(())
 }
 

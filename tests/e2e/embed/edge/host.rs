@@ -37,6 +37,9 @@ impl Edition {
     }
 }
 
+/// The secret that a host adds to every request itself.
+const TOKEN: (&str, &str) = ("REJOIN_TOKEN", "added by the host");
+
 /// `wasmtime serve` with the edge component. Dropped: killed.
 pub(super) struct Host {
     address: SocketAddr,
@@ -48,6 +51,9 @@ impl Host {
     pub(super) async fn start(edition: Edition, variables: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(made("tools/wasmtime/bin/wasmtime")?);
         command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
+        if variables.contains(&TOKEN) {
+            command.args(["--header", &format!("authorization: Bearer {}", TOKEN.1)]);
+        }
         for (name, value) in variables {
             command.args(["--env", &format!("{name}={value}")]);
         }
@@ -87,7 +93,9 @@ impl Edge {
         let redis = Server::start()?;
         let front = Webdis::start(&redis).await?;
         let variables = [("REJOIN_REST_URL", front.url.as_str()), ("REJOIN_REST_DIALECT", "webdis")];
-        let variables: Vec<_> = variables.iter().chain(further).copied().collect();
+        // With 0.3 this host keeps the `Host` header, and without a secret nobody is let in.
+        let secret = (edition == Edition::P3).then_some(TOKEN);
+        let variables: Vec<_> = variables.iter().chain(further).copied().chain(secret).collect();
         let mut started = Vec::new();
         for _ in 0..hosts {
             started.push(Host::start(edition, &variables).await?);

@@ -54,8 +54,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 
 /// Without a secret: refuses names that are not this machine's, and changes by pages of other origins.
 ///
-/// Errors: 403 `foreign_host`, `cross_site`.
+/// Errors: 403 `foreign_host`, also where the host keeps the name for itself (`wasmtime serve` 48 with `wasi:http` 0.3
+/// does); `cross_site`.
 fn strangers(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(HOST) {
+        let detail = "this host does not tell under which name it was asked, so who asks may be a page of anybody: set \
+                      REJOIN_TOKEN";
+        return Err(Problem::forbidden("foreign_host", detail));
+    }
     let named = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?"));
     if !named.into_iter().all(is_loopback) {
         let detail = "without REJOIN_TOKEN this host answers to localhost only, and the request names another host";
@@ -105,6 +111,7 @@ mod tests {
         assert_eq!(post(&[("host", "localhost:8080")]), Ok(()));
         assert_eq!(post(&[("host", "[::1]:8080"), ("origin", "http://[::1]:8080")]), Ok(()));
         assert_eq!(post(&[("host", "example.com")]), Err("foreign_host"));
+        assert_eq!(post(&[]), Err("foreign_host"), "a name that is not told is not this machine's");
         assert_eq!(post(&[("host", "127.0.0.1:8080"), ("origin", "https://evil.example")]), Err("cross_site"));
         assert_eq!(post(&[("host", "127.0.0.1"), ("sec-fetch-site", "cross-site")]), Err("cross_site"));
     }
