@@ -72,7 +72,8 @@ async fn every_append_gives_a_job_new_time() -> Result<()> {
             every.tick().await;
             client.append("s", &answer(0)).await?.expect(200)?;
         }
-        assert_eq!(client.state("s").await?["status"], "running");
+        let state = client.state("s").await?;
+        ensure!(state["status"] == "running", "{state}");
         server.stop().await
     })
     .await

@@ -40,11 +40,16 @@ pub(super) async fn handle(
 ) -> Result<Response, Problem> {
     let name = group_of(request.uri().path())?;
     let query = Query::of(request.uri())?;
-    let group = GroupKey { stream, generation: admitted::Fence::of(request).generation(), name: &name };
+    let group = key(admitted::Fence::of(request), stream, &name);
     match part {
         Part::Ack => acknowledge(app, group, request).await,
         _ => without_body(app, group, part, request.method(), &query).await,
     }
+}
+
+/// The group of the generation that whoever asks was let in to, and of no other.
+fn key<'a>(fence: admitted::Fence, stream: &'a StreamId, name: &'a str) -> GroupKey<'a> {
+    GroupKey { stream, generation: fence.generation(), name }
 }
 
 async fn without_body(
@@ -62,7 +67,8 @@ async fn without_body(
         Part::Itself => create(app, group, query).await,
         Part::Events => events(app, group, query).await,
         Part::Pending | Part::Ack => {
-            let pending = app.store.pending(group, list::limit(query)?).await?;
+            let limit = list::limit(query)?;
+            let pending = app.patience().ask(|| app.store.pending(group, limit)).await?;
             let pending: Vec<_> = pending.iter().map(pending_json).collect();
             let list = format!("[{}]", pending.join(","));
             Ok(answer::json(StatusCode::OK, Object::new().raw("pending", &list).end()))
@@ -93,7 +99,7 @@ async fn create(app: &App, group: GroupKey<'_>, query: &Query) -> Result<Respons
         Some("now") => false,
         Some(_) => return Err(invalid("from", "is start or now")),
     };
-    let status = match app.store.create_group(group, from_start).await? {
+    let status = match app.patience().ask(|| app.store.create_group(group, from_start)).await? {
         NewGroup::Made => StatusCode::CREATED,
         NewGroup::Existed => StatusCode::OK,
         NewGroup::NotFound => return Err(Problem::not_found()),
@@ -119,6 +125,7 @@ async fn events(app: &App, group: GroupKey<'_>, query: &Query) -> Result<Respons
     let count = usize::try_from(count).ok().filter(|_| (1..=COUNT_MAX).contains(&count));
     let count = count.ok_or_else(|| invalid("count", "is 1 to 1000"))?;
     let after = Duration::from_millis(query.number("redeliverAfter")?.unwrap_or(REDELIVER_AFTER_MS));
+    // Not asked again by itself: what an answer that is lost has handed out comes again in its time only.
     let unseen = app.store.read_group(group, consumer, count, ANSWER_BYTES, after).await?;
     let entries = format!("[{}]", unseen.entries.iter().map(entry_json).collect::<Vec<_>>().join(","));
     let json = Object::new().raw("entries", &entries).number("malformed", unseen.malformed).end();
@@ -149,7 +156,7 @@ struct Ack {
 async fn acknowledge(app: &App, group: GroupKey<'_>, request: &mut Request) -> Result<Response, Problem> {
     let text = body::command(app, request).await?;
     let ids = ids(&body::parse(&text)?)?;
-    let acknowledged = app.store.acknowledge(group, &ids).await?;
+    let acknowledged = app.patience().ask(|| app.store.acknowledge(group, &ids)).await?;
     Ok(answer::json(StatusCode::OK, Object::new().number("acknowledged", acknowledged).end()))
 }
 
@@ -183,7 +190,7 @@ mod tests {
             made.map(|(_, job)| job.generation).expect("it is free")
         };
         let ask = async |generation, method: Method, part| {
-            let group = GroupKey { stream: &stream, generation: Some(generation), name: "g" };
+            let group = key(admitted::Fence::at(generation), &stream, "g");
             let query = Query::of(&Uri::from_static("/?consumer=a")).expect("it is decoded");
             let response = without_body(&app, group, part, &method, &query).await?;
             let status = response.status().as_u16();

@@ -72,11 +72,11 @@ async fn visible(app: &App, identity: &Identity, query: store::Query) -> Result<
 
 /// How many jobs of a user there are in each status among the streams that the token names.
 async fn count_visible(app: &App, identity: &Identity, user: &str) -> Result<[u64; 5], Problem> {
-    let (mut counts, mut after) = ([0; 5], None);
+    let (mut counts, mut after, patience) = ([0; 5], None, app.patience());
     loop {
         let query =
             store::Query { user_id: Some(user.to_owned()), status: None, limit: ROWS_OF_LIMITED, after: after.take() };
-        let page = app.store.list(query).await?;
+        let page = patience.ask(|| app.store.list(query.clone())).await?;
         for (_, job) in page.iter().filter(|(stream, _)| identity.fits(stream)) {
             let status = Status::ALL.iter().zip(&mut counts).find(|(status, _)| **status == job.status);
             status.into_iter().for_each(|(_, count)| *count += 1);

@@ -67,6 +67,7 @@ async fn without_anything_in_between_all_is_well() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_the_shipped_nginx_all_is_well() -> Result<()> {
+    program()?;
     steady(async || {
         let server = start().await?;
         let nginx = Nginx::start(server.address, &[]).await?;
@@ -129,9 +130,9 @@ async fn check_harm(upstream: SocketAddr, (changes, says, remedy): Harm) -> Resu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_harm_that_nginx_can_do_is_named_with_its_remedy() -> Result<()> {
+    // Compiled before the clocks run.
+    program()?;
     steady(async || {
-        // Compiled before the clocks of the others run.
-        program()?;
         let server = start().await?;
         let quiet = Server::start_with(|config| config.keep_alive = Duration::from_secs(15)).await?;
         let (often, seldom) = (server.address, quiet.address);

@@ -74,7 +74,7 @@ impl Crowd {
         for reader in self.readers {
             let (mut heard, gap) = soon("a reader", reader).await???;
             heard.pop().context("the end")?;
-            ensure!(heard == wanted, "{} records instead of {written}", heard.len());
+            assert!(heard == wanted, "{} records instead of {written}", heard.len());
             longest = longest.max(gap);
         }
         println!("{READERS} readers of {written} records each: nobody waited for longer than {longest:?}");

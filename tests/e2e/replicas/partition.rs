@@ -90,7 +90,7 @@ async fn whatever_is_asked_waits_out_a_store_that_is_away_for_a_moment() -> Resu
     let (appending, late) = (client.clone(), lines[2..].to_vec());
     let append = tokio::spawn(async move { appending.append("s", &late).await });
     let questions =
-        ["/v1/streams", "/v1/streams?user=u", "/v1/stats", "/v1/streams/s", "/v1/streams/s/events"].map(|path| {
+        ["/v1/streams", "/v1/streams?userId=u", "/v1/stats", "/v1/streams/s", "/v1/streams/s/events"].map(|path| {
             let client = client.clone();
             let json = [("accept", "application/json")];
             (path, tokio::spawn(async move { client.send("GET", path, &json, "").await }))

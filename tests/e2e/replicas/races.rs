@@ -10,10 +10,9 @@ use rejoin_tests::client::{Answer, Client};
 use rejoin_tests::random::Random;
 use rejoin_tests::redis::Server;
 use rejoin_tests::sse::Frame;
-use rejoin_tests::steady::steady;
 use rejoin_tests::wait::all;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{blocking, turn, two};
 
@@ -43,13 +42,25 @@ struct Race {
     replaced: Option<Answer>,
 }
 
-/// Runs it: the requests go out at the same time, or as far apart as `spread` allows, from alternating hosts.
-async fn run(clients: [Client; 2], round: usize, mut random: Random, wait: Duration, spread: usize) -> Result<Race> {
+/// Runs it: the requests go out at the same time, or as far apart as `spread` allows, from alternating hosts. None: the time
+/// was up before it had begun.
+async fn run(
+    clients: [Client; 2],
+    round: usize,
+    mut random: Random,
+    wait: Duration,
+    spread: usize,
+) -> Result<Option<Race>> {
     let stream = format!("race-{round}");
     let host = |at: usize| &clients[(round + at) % 2];
     let user = json!({"userId": format!("u{round}")});
     let old = host(0).create(&stream, &user).await?;
-    host(1).append(&stream, &answer(1)).await?.expect(200)?;
+    let began = Instant::now();
+    let appended = host(1).append(&stream, &answer(1)).await?;
+    if appended.status == 409 && !wait.is_zero() && began.elapsed() >= wait {
+        return Ok(None);
+    }
+    appended.expect(200)?;
     let mut live = host(1).follow(&stream, None).await?;
     sleep(wait).await;
     let mut apart = [0; 3].map(|_| Duration::from_micros(random.below(spread * 1000 + 1) as u64));
@@ -74,7 +85,7 @@ async fn run(clients: [Client; 2], round: usize, mut random: Random, wait: Durat
     };
     let (completed, aborted, replaced) = tokio::try_join!(complete, abort, replace)?;
     let frames = live.rest().await?;
-    Ok(Race { stream, clients, old, frames, completed, aborted, replaced })
+    Ok(Some(Race { stream, clients, old, frames, completed, aborted, replaced }))
 }
 
 impl Race {
@@ -178,11 +189,8 @@ async fn rounds(
         let random = Random::seeded(random.number());
         async move {
             let wait = Duration::from_millis(wait_ms);
-            run(clients, round, random, wait, spread_ms)
-                .await?
-                .judge(&won)
-                .await
-                .with_context(|| format!("round {round}"))
+            let Some(race) = run(clients, round, random, wait, spread_ms).await? else { return Ok(()) };
+            race.judge(&won).await.with_context(|| format!("round {round}"))
         }
     });
     all(at_a_time, races).await?;
@@ -203,12 +211,16 @@ async fn of_complete_abort_and_replace_at_two_hosts_one_wins_a_thousand_times() 
 /// Both hosts sweep each second; what is late by half a second is settled by either, unless somebody settles it right then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_complete_abort_replace_and_time_out_at_two_hosts_one_wins() -> Result<()> {
-    steady(async || {
+    let mut sum = [0; 4];
+    // Who wins how often is a matter of clocks, and the machine may stand still; that one wins, and only one, is not.
+    for _ in 0..5 {
         let won = rounds(&["--job-idle", "500ms"], 200, 100, 500, 1200).await?;
-        ensure!(won.iter().all(|won| *won > 0), "{won:?}");
-        Ok(())
-    })
-    .await
+        sum.iter_mut().zip(won).for_each(|(sum, won)| *sum += won);
+        if sum.iter().all(|won| *won > 0) {
+            return Ok(());
+        }
+    }
+    bail!("{sum:?}")
 }
 
 /// The state comes from the other host's row, checkpoint and log, between which the end may fall. It never contains the end.

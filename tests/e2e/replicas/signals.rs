@@ -45,8 +45,8 @@ async fn heard_after(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abort_is_heard_at_the_other_host_at_once() -> Result<()> {
+    let _turn = turn().await;
     steady(async || {
-        let _turn = turn().await;
         let redis = blocking(Server::start)?;
         let [here, there] = two(&redis.url(), &[]).await?;
         let mut took = Vec::new();
@@ -66,8 +66,8 @@ async fn an_abort_is_heard_at_the_other_host_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abort_whose_wake_is_lost_is_heard_a_moment_later() -> Result<()> {
+    let _turn = turn().await;
     steady(async || {
-        let _turn = turn().await;
         let redis = blocking(Server::start)?;
         let proxy = Proxy::start(redis.port()).await?;
         let here = Replica::start(&redis.url(), &[]).await?;
@@ -93,8 +93,8 @@ async fn an_abort_whose_wake_is_lost_is_heard_a_moment_later() -> Result<()> {
 /// A reader's records come just as late, and complete.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_whose_wakes_are_lost_are_delivered_a_moment_later() -> Result<()> {
+    let _turn = turn().await;
     steady(async || {
-        let _turn = turn().await;
         let redis = blocking(Server::start)?;
         let proxy = Proxy::start(redis.port()).await?;
         let here = Replica::start(&redis.url(), &[]).await?;
@@ -111,7 +111,7 @@ async fn records_whose_wakes_are_lost_are_delivered_a_moment_later() -> Result<(
         }
         let begun = Instant::now();
         let frames = reader.take(20).await?;
-        ensure!(frames.iter().map(|frame| &frame.data).eq(&lines[1..]), "{frames:?}");
+        assert!(frames.iter().map(|frame| &frame.data).eq(&lines[1..]), "{frames:?}");
         ensure!(begun.elapsed() <= Duration::from_millis(2500), "only after {:?}", begun.elapsed());
         Ok(())
     })
@@ -120,8 +120,8 @@ async fn records_whose_wakes_are_lost_are_delivered_a_moment_later() -> Result<(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_are_counted_over_all_hosts_and_those_of_a_dead_one_no_more() -> Result<()> {
+    let _turn = turn().await;
     steady(async || {
-        let _turn = turn().await;
         let redis = blocking(Server::start)?;
         let [here, mut there] = two(&redis.url(), &[]).await?;
         let (near, far) = (here.client(), there.client());
@@ -143,7 +143,7 @@ async fn readers_are_counted_over_all_hosts_and_those_of_a_dead_one_no_more() ->
         drop(second);
         for listener in &mut listeners {
             let left = expect(listener, "subscribers_left").await.context("the last reader")?;
-            ensure!(left["content"] == json!([{"type": "text", "text": "w0 w0 "}]), "{left}");
+            assert_eq!(left["content"], json!([{"type": "text", "text": "w0 w0 "}]), "{left}");
         }
 
         let _third = far.follow("s", None).await?;

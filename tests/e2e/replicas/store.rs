@@ -79,6 +79,35 @@ async fn a_store_that_is_full_says_so_loses_nothing_and_still_takes_an_end() -> 
     Ok(())
 }
 
+/// What it forgot is given back by the host that wrote it, however little room there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_forgets_and_is_full_is_given_back_what_was_acknowledged() -> Result<()> {
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let host = Replica::start(&redis.url(), &[]).await?;
+    let client = host.client();
+    let redis = |words: &[&str]| blocking(|| redis.cli(words));
+    let lines = answer(3);
+    let generation = client.create("s", &json!({"userId": "u"})).await?;
+    client.append("s", &lines[..2]).await?.expect(200)?;
+    redis(&["FLUSHALL"])?;
+    redis(&["CONFIG", "SET", "maxmemory", "1"])?;
+    let told = client.append("s", &lines[2..3]).await?;
+    redis(&["CONFIG", "SET", "maxmemory", "0"])?;
+    if told.status != 200 {
+        told.refused_for_now(503, "store_full")?;
+        client.append("s", &lines[2..3]).await?.expect(200)?;
+    }
+    let state = client.state("s").await?;
+    assert_eq!(
+        (&state["generation"], &state["content"]),
+        (&json!(generation), &json!([{"type": "text", "text": "w0 w1 "}]))
+    );
+    client.append("s", &lines[3..]).await?.expect(200)?;
+    assert_eq!(client.state("s").await?["content"], json!([{"type": "text", "text": "w0 w1 w2 "}]));
+    Ok(())
+}
+
 /// Nothing was on the disk. The host that wrote it lives, and gives it back: what stays lost are the single records before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_comes_back_empty_loses_no_content_and_is_never_silent() -> Result<()> {

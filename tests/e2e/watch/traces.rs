@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use rejoin_tests::answer;
 use rejoin_tests::command::{Program, run};
+use rejoin_tests::steady::steady;
 use rejoin_tests::wait::{soon, until};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -96,30 +98,37 @@ async fn one_trace_goes_from_the_client_through_the_append() -> Result<()> {
 /// The time to stop is used up by a producer that does not finish: the traces get nothing beyond it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_traces_get_what_is_left_of_the_time_to_stop() -> Result<()> {
-    // It takes connections, and says nothing.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let endpoint = format!("http://{}", silent.local_addr()?);
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("log");
-    let arguments = ["--otlp-endpoint", &endpoint, "--shutdown-max", "500ms", "--log-format", "json"];
-    let mut program = Program::start_logging(&arguments, "rejoin=info", std::fs::File::create(&path)?).await?;
-    let client = program.client();
-    client.create("s", &json!({})).await?;
-    let mut live = client.follow("s", None).await?;
-    let upload = client.upload("/v1/streams/s/events", &[("content-type", "application/x-ndjson")]);
-    upload.send(format!("{}\n", answer(1)[0])).await?;
-    live.take(1).await?;
-    program.signal("TERM").await?;
-    assert_eq!(soon("the end", program.end()).await??, Some(0));
-    let last = async || {
-        let log = std::fs::read_to_string(&path)?;
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let mut lines = lines.filter(|line| line["message"].as_str().is_some_and(|said| said.contains("last traces")));
-        Ok(lines.next())
-    };
-    let last = until("the line about the traces", last).await?;
-    assert_eq!(last["waited_ms"], 0, "{last}");
-    Ok(())
+    steady(async || {
+        // It takes connections, and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let endpoint = format!("http://{}", silent.local_addr()?);
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("log");
+        let arguments = ["--otlp-endpoint", &endpoint, "--shutdown-max", "500ms", "--log-format", "json"];
+        let mut program = Program::start_logging(&arguments, "rejoin=info", std::fs::File::create(&path)?).await?;
+        let client = program.client();
+        client.create("s", &json!({})).await?;
+        let mut live = client.follow("s", None).await?;
+        let upload = client.upload("/v1/streams/s/events", &[("content-type", "application/x-ndjson")]);
+        upload.send(format!("{}\n", answer(1)[0])).await?;
+        live.take(1).await?;
+        let began = Instant::now();
+        program.signal("TERM").await?;
+        assert_eq!(soon("the end", program.end()).await??, Some(0));
+        // The traces alone would take two seconds more.
+        ensure!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let last = async || {
+            let log = std::fs::read_to_string(&path)?;
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut lines =
+                lines.filter(|line| line["message"].as_str().is_some_and(|said| said.contains("last traces")));
+            Ok(lines.next())
+        };
+        let last = until("the line about the traces", last).await?;
+        assert_eq!(last["waited_ms"], 0, "{last}");
+        Ok(())
+    })
+    .await
 }
 
 /// What is not sampled is not sent; and a collector that is away holds nobody up, not even the end.

@@ -8,7 +8,7 @@ if not row or row.gen ~= tonumber(gen) then return 0 end
 local expired = is_expired(row, NOW)
 if why == 'swept' and not expired then return 0 end
 redis.call('DEL', job, key(job, 'log'), key(job, 'checkpoint'), key(job, 'present'))
--- Last: it is what may be refused for want of memory, and frees what there is before.
+-- After the DEL, which is never refused, Redis refuses nothing for want of memory.
 redis.call('SET', key(job, 'removed'), gen, 'PX', REMOVED_TTL)
 wake(job, 'g ' .. gen)
 return expired and 0 or 1

@@ -17,8 +17,9 @@ if stays and (row.head > tonumber(head) or (row.head == tonumber(head) and row.r
   return 'B ' .. text(row.head)
 end
 
--- Redis refuses for want of memory only what a script writes first: so that is what needs some, and what destroys is last.
+-- A DEL first: after it Redis refuses nothing for want of memory. What was acknowledged is given back, however full it is.
 local next = key(job, 'next')
+redis.call('DEL', next)
 local set = { 'ttl_at', text(NOW), 'indexed', text(NOW), 'rescued', ticket }
 for at = 6, #ARGV do set[#set + 1] = ARGV[at] end
 in_chunks('HSET', next, set)
