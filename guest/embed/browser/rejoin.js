@@ -99,7 +99,9 @@ const translatorOf = (instance) => class Translator extends Resource {
 };
 
 /** Frees what nobody holds any more. Engines do it late or never: `free()` does it at once. */
-const forgotten = new FinalizationRegistry((drop) => drop());
+const forgotten = new FinalizationRegistry((drop) => {
+  try { drop(); } catch { /* The instance says so at its next call. */ }
+});
 
 /** Something that lives in an instance. */
 class Resource {

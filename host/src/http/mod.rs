@@ -11,10 +11,10 @@
 //! | `line` | what the log says of a request |
 //! | [`error`] | the one place where errors become statuses |
 //! | [`answer`], `json`, `body` | JSON out, JSON in |
-//! | [`produce`], `gather`, [`lines`] | the append body, open for as long as the answer takes |
+//! | [`produce`], `gather`, [`lines`], `done` | the append body, open for as long as the answer takes |
 //! | [`subscribe`], [`signals`] | the live stream, and what producers must hear |
 //! | `openapi`, `etag` | the API document; who has it already |
-//! | [`jobs`], [`page`], [`list`], [`groups`], `subscribers`, [`inspector`], [`metrics`] | the other routes |
+//! | [`jobs`], [`page`], `records`, [`list`], [`groups`], `subscribers`, [`inspector`], [`metrics`] | the other routes |
 
 mod admitted;
 pub mod answer;
@@ -22,6 +22,7 @@ mod body;
 pub mod connection;
 mod cors;
 mod dispatch;
+mod done;
 pub mod error;
 mod etag;
 mod gather;
@@ -44,6 +45,7 @@ pub mod probe;
 pub mod produce;
 mod query;
 mod rate;
+mod records;
 pub mod route;
 pub mod signals;
 mod stall;

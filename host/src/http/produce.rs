@@ -11,6 +11,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::answer::{self, Object};
+use super::done::Done;
 use super::error::record_too_large;
 use super::gather::{Cut, Gather};
 use super::line::Moved;
@@ -19,7 +20,7 @@ use super::negotiate::ContentType;
 use super::{Problem, Query, Request, Response, admitted, body};
 use crate::app::App;
 use crate::engine::{Dialect, Failure, Framing, Producer, Translated, Translator};
-use crate::types::{Cursor, StreamId};
+use crate::types::StreamId;
 
 /// Bytes of one line of a model provider's body.
 const PROVIDER_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -98,26 +99,6 @@ fn producer(headers: &HeaderMap) -> Result<Option<(String, u64)>, Problem> {
 pub(super) fn probe(headers: &HeaderMap) -> Result<(), Problem> {
     producer(headers)?;
     Format::of(headers).map(drop)
-}
-
-/// What became of a body so far.
-#[derive(Debug, Default)]
-struct Done {
-    first: Option<Cursor>,
-    last: Option<Cursor>,
-    appended: u64,
-    duplicate: u64,
-}
-
-impl Done {
-    fn members<'a>(&self, object: &'a mut Object) -> &'a mut Object {
-        let text = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.to_string());
-        object
-            .string_or_null("first", text(self.first).as_deref())
-            .string_or_null("last", text(self.last).as_deref())
-            .number("appended", self.appended)
-            .number("duplicate", self.duplicate)
-    }
 }
 
 /// One request on its way into the log.
@@ -253,13 +234,7 @@ impl Upload<'_> {
     }
 
     fn stopped(&self, problem: Problem, line: u64) -> Problem {
-        let text = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.to_string());
-        problem
-            .with("line", line)
-            .with("first", text(self.done.first))
-            .with("last", text(self.done.last))
-            .with("appended", self.done.appended)
-            .with("duplicate", self.done.duplicate)
+        self.done.stopped(problem, line)
     }
 }
 

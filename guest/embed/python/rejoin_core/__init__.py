@@ -4,7 +4,7 @@ from .aggregator import Aggregator, fold
 from .component import LimitExceeded, Overloaded, Refused, Trapped
 from .memory import MemoryStore
 from .session import Limits, Producer, Pushed, Session
-from .store import ACCEPTED, Append, Store, Ticket, Told, Unavailable, Written
+from .store import ACCEPTED, Append, Closed, Store, Ticket, Told, Unavailable, Written
 from .streams import Aborted, Streams
 from .translator import BadChunk, Translated, Translator
 from .types import Cursor, Entry, Job
@@ -15,6 +15,7 @@ __all__ = [
     "Aggregator",
     "Append",
     "BadChunk",
+    "Closed",
     "Cursor",
     "Entry",
     "Job",

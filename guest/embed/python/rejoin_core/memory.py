@@ -62,6 +62,11 @@ class MemoryStore:
         self._idle_ms, self._paused_idle_ms, self._retention_ms = idle_ms, paused_idle_ms, retention_ms
         self._streams_max, self._bytes_max, self._bytes = streams_max, bytes_max, 0
 
+    @property
+    def idle_times(self) -> tuple[int, int]:
+        """Of a running job and a paused one, in milliseconds: `Streams` wants them in its `Limits`, too."""
+        return self._idle_ms, self._paused_idle_ms
+
     def _due_ms(self, row: _Row) -> int:
         if row.job.active:
             return row.active_ms + (self._idle_ms if row.job.status == "running" else self._paused_idle_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from .store import Store, Unavailable
+from .store import Closed, Store, Unavailable
 from .types import Cursor, Entry
 
 # What one reader may hold: this, and one entry.
@@ -57,7 +57,10 @@ async def frames(
     while True:
         try:
             page = await store.read(stream, position, _PAGE_BYTES)
-            job = await store.job(stream) if page == [] else None
+            hole = isinstance(page, list) and page and page[0].first.sequence > position.sequence + 1
+            job = await store.job(stream) if page == [] or hole else None
+        except Closed:
+            return
         except Unavailable:
             # The connection lives: browsers do not come back after an answer that is an error.
             await asyncio.sleep(_AGAIN_S)
@@ -67,7 +70,9 @@ async def frames(
             continue
         if page is None:
             return
-        hole = isinstance(page, list) and page and page[0].first.sequence > position.sequence + 1
+        if hole and job and job.cursor == position:
+            # It is damage beyond the end of the log, where a state would lead back to: the log ends here.
+            page, hole = [], False
         if isinstance(page, Cursor) and page.generation != generation:
             yield _reconcile(page.generation)
             return
@@ -95,7 +100,10 @@ async def frames(
             continue
         if not job.active:
             return
-        await store.changed(stream, job, max(0.0, sent_s + _KEEP_ALIVE_S - clock()))
+        try:
+            await store.changed(stream, job, max(0.0, sent_s + _KEEP_ALIVE_S - clock()))
+        except Closed:
+            return
         if clock() >= sent_s + _KEEP_ALIVE_S:
             sent_s = clock()
             yield _KEEP_ALIVE

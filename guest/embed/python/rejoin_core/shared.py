@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -25,17 +25,17 @@ class Shared(Generic[K, T]):
         task = self._next.get(key)
         if task is None:
             now = self._now.get(key)
-            if now is None:
-                task = self._now[key] = asyncio.create_task(self._make(key))
-            else:
-                task = self._next[key] = asyncio.create_task(self._make_after(key, now))
+            task = asyncio.create_task(self._make(key) if now is None else self._make_after(key, now))
+            # One that begins at once has noted itself, and may be over.
+            if not task.done():
+                (self._now if now is None else self._next)[key] = task
             # Looked at even where all have given up.
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Whoever gives up leaves it to the others.
         return await asyncio.shield(task)
 
     async def _make(self, key: K) -> T:
-        this = self._now[key]
+        this = self._now[key] = _this()
         try:
             return await self._ask(key)
         finally:
@@ -43,9 +43,15 @@ class Shared(Generic[K, T]):
                 del self._now[key]
 
     async def _make_after(self, key: K, now: asyncio.Task[T]) -> T:
+        self._next[key] = _this()
         try:
             await asyncio.wait({now})
         finally:
-            this = self._next.pop(key)
-        self._now[key] = this
+            del self._next[key]
         return await self._make(key)
+
+
+def _this() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task
+    return task

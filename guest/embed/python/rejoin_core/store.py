@@ -47,6 +47,10 @@ class Unavailable(Exception):
     taken: int = 0
 
 
+class Closed(Unavailable):
+    """The store was closed in this process. Asked again it says the same: who waits or repeats is to end."""
+
+
 class Store(Protocol):
     """Jobs and logs of streams. Every write is one atomic step, and may be repeated: its ticket tells.
 

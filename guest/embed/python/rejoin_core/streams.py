@@ -17,7 +17,7 @@ from .component import Overloaded, Refused, Trapped
 from .memory import MemoryStore
 from .session import Limits, Producer, Pushed, Session
 from .sessions import Sessions
-from .store import Store, Told, Unavailable
+from .store import Closed, Store, Told, Unavailable
 from .text import json_text, lines_of
 from .translator import Dialect, Lines, Translated, Translator
 from .types import Cursor, Entry, Job, stream_id_error
@@ -55,7 +55,7 @@ class Streams:
 
     Bounds, each answered by `Overloaded`: `sessions_max` streams at work at a time, `waiting_max` commands that wait
     for one stream, `subscribers_max` readers of all streams and `subscribers_per_stream_max` of one, `bodies_max`
-    providers' bodies in progress.
+    providers' bodies in progress. `ValueError` where the `idle_times` of the store are not those of `limits`.
     """
 
     def __init__(
@@ -70,6 +70,12 @@ class Streams:
         bodies_max: int = 1000,
     ) -> None:
         self.store: Store = store or MemoryStore(idle_ms=limits.idle_ms, paused_idle_ms=limits.paused_idle_ms)
+        times = getattr(self.store, "idle_times", None)
+        if times not in (None, (limits.idle_ms, limits.paused_idle_ms)):
+            raise ValueError(
+                f"the store names jobs that are idle for {times} ms (running, paused), the limits end them after "
+                f"{(limits.idle_ms, limits.paused_idle_ms)} ms: give both the same idle_ms and paused_idle_ms"
+            )
         self._sessions = Sessions(self.store, limits, sessions_max, waiting_max)
         self._subscribers_max, self._subscribers_per_stream_max = subscribers_max, subscribers_per_stream_max
         self._subscribers: Counter[str] = Counter()
@@ -293,13 +299,15 @@ class Streams:
             self.store.readers(stream, readers)
 
     async def stopped(self, stream: str, generation: int) -> None:
-        """Returns when the generation has ended, was replaced or is gone, whoever did it."""
+        """Returns when the generation has ended, was replaced or is gone, whoever did it. Errors: `Closed`."""
         while True:
             try:
                 job = await self.store.job(stream)
                 if job is None or job.generation != generation or not job.active:
                     return
                 await self.store.changed(stream, job, 60.0)
+            except Closed:
+                raise
             except Unavailable:
                 # It says nothing about the generation.
                 await asyncio.sleep(_AGAIN_S)
@@ -329,5 +337,7 @@ class Streams:
             await asyncio.sleep(_SWEEP_S)
             try:
                 await self.sweep()
+            except Closed:
+                return
             except Exception:
                 log.exception("the sweep goes on in a second")

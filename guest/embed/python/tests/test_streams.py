@@ -5,7 +5,7 @@ import json
 import unittest
 from collections.abc import AsyncIterator
 
-from rejoin_core import Append, Cursor, Limits, MemoryStore, Producer, Refused, Streams, Written, reader
+from rejoin_core import Append, Cursor, Entry, Limits, MemoryStore, Producer, Refused, Streams, Written, reader
 from support import Distant, answer, delta, parse, read, take
 
 
@@ -300,6 +300,31 @@ class Writing(unittest.IsolatedAsyncioTestCase):
             await streams.sweep()
         self.assertIn("stream a is idle", said.output[0])
         self.assertEqual((await streams.content("b"))[0].status, "error")
+
+    async def test_a_store_whose_idle_times_are_others_than_the_limits_is_refused(self) -> None:
+        for limits in (Limits(), Limits(idle_ms=1000), Limits(idle_ms=5, paused_idle_ms=6)):
+            with self.assertRaisesRegex(ValueError, "give both the same"):
+                Streams(MemoryStore(idle_ms=1000, paused_idle_ms=2000), limits)
+        Streams(MemoryStore(idle_ms=1000, paused_idle_ms=2000), Limits(idle_ms=1000, paused_idle_ms=2000))
+
+    async def test_a_reader_waits_where_all_that_is_left_in_the_log_lies_beyond_its_end(self) -> None:
+        store = Distant()
+        streams = Streams(store)
+        _, job = await streams.create("s", user_id="u")
+        await streams.append("s", answer(2))
+        store._rows["s"].log.append(Entry(Cursor(job.generation, 9), [delta("damaged")], ["event"]))
+        reading = asyncio.create_task(read(streams))
+
+        async def waits() -> None:
+            while "s" not in store._waiting:
+                await asyncio.sleep(0.01)
+
+        try:
+            await asyncio.wait_for(waits(), 10)
+            await streams.remove("s")
+            self.assertEqual([frame.data for frame in await reading], answer(2))
+        finally:
+            reading.cancel()
 
     async def test_a_cancel_that_comes_together_with_news_is_heard(self) -> None:
         store = MemoryStore()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{self, Object};
+use super::done::Done;
 use super::error::record_too_large;
 use super::lines::{self, Batch, Broken, LineSplitter, Why};
 use super::negotiate::ContentType;
@@ -17,7 +18,7 @@ use crate::bindings::rejoin::streams::session::{Framing, Producer};
 use crate::bindings::rejoin::streams::translate::{Dialect, Translated, Translator};
 use crate::clock::Deadline;
 use crate::engine::Place;
-use crate::types::{Cursor, StreamId};
+use crate::types::StreamId;
 use crate::wasi::Read;
 
 /// Bytes of one line of a model provider's body.
@@ -136,26 +137,6 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// What became of a body so far.
-#[derive(Default)]
-struct Done {
-    first: Option<Cursor>,
-    last: Option<Cursor>,
-    appended: u64,
-    duplicate: u64,
-}
-
-impl Done {
-    fn members<'a>(&self, object: &'a mut Object) -> &'a mut Object {
-        let text = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.to_string());
-        object
-            .string_or_null("first", text(self.first).as_deref())
-            .string_or_null("last", text(self.last).as_deref())
-            .number("appended", self.appended)
-            .number("duplicate", self.duplicate)
-    }
-}
-
 /// One request on its way into the log.
 struct Upload<'a> {
     app: &'a App,
@@ -262,13 +243,7 @@ impl Upload<'_> {
     }
 
     fn stopped(&self, problem: Problem, line: u64) -> Problem {
-        let text = |cursor: Option<Cursor>| cursor.map(|cursor| cursor.to_string());
-        problem
-            .with("line", line)
-            .with("first", text(self.done.first))
-            .with("last", text(self.done.last))
-            .with("appended", self.done.appended)
-            .with("duplicate", self.done.duplicate)
+        self.done.stopped(problem, line)
     }
 }
 

@@ -24,7 +24,7 @@ from redis.exceptions import (
 )
 
 from ..component import Overloaded
-from ..store import Unavailable
+from ..store import Closed, Unavailable
 from .scripts import scripts
 
 T = TypeVar("T")
@@ -33,12 +33,14 @@ CONNECTIONS_MAX = 16
 # A server that says nothing for this long counts as unreachable.
 _ANSWER_MAX_S = 5.0
 _AGAIN_MIN_S, _AGAIN_MAX_S = 0.02, 0.5
+# Of what is under way when the link is closed.
+_CLOSE_MAX_S = 5.0
 _OUT_OF_MEMORY = "OOM command not allowed"
 # They hold for every connection: asked again they would be said again.
 _FINAL = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 
-class _Away(Unavailable):
+class Away(Unavailable):
     """It may be asked again: a connection that is made now may lead to one that answers."""
 
 
@@ -51,6 +53,10 @@ def failed(why: str) -> Exception:
     return full() if _OUT_OF_MEMORY in why else Unavailable(f"Redis: {why}")
 
 
+def _closed() -> Closed:
+    return Closed("the store is closed")
+
+
 def _meaning(error: Exception) -> Exception:
     why = str(error) or type(error).__name__
     if isinstance(error, OutOfMemoryError):
@@ -59,7 +65,7 @@ def _meaning(error: Exception) -> Exception:
         return Unavailable(f"Redis refuses the log-in: {why}; give user and password in the address")
     if isinstance(error, ResponseError) and not (isinstance(error, ReadOnlyError) or why.startswith("BUSY")):
         return failed(why)
-    return _Away(f"Redis cannot be reached: {why}")
+    return Away(f"Redis cannot be reached: {why}")
 
 
 class Link:
@@ -82,14 +88,18 @@ class Link:
         self._under_way: set[asyncio.Future[Any]] = set()
         self.db = int(self._pool.connection_kwargs.get("db") or 0)
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise _closed()
+
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Repeats what had no answer; tickets make that harmless. Errors: `Unavailable`, `Overloaded`."""
+        """Repeats what had no answer; tickets make that harmless. Errors: `Unavailable`, `Closed`, `Overloaded`."""
         clock = asyncio.get_running_loop().time
         until, pause = clock() + self._wait_s, _AGAIN_MIN_S
         while True:
             try:
                 return await ask()
-            except _Away:
+            except Away:
                 if clock() + pause > until:
                     raise
             await asyncio.sleep(pause)
@@ -97,8 +107,7 @@ class Link:
 
     async def once(self, *words: str | bytes) -> Any:
         """One command, asked once. None where a key holds something else than it should."""
-        if self.closed:
-            raise Unavailable("the store is closed")
+        self._check_open()
         try:
             return await self._whole(self._redis.execute_command(*words))
         except NoScriptError:
@@ -107,7 +116,7 @@ class Link:
             if str(error).startswith("WRONGTYPE"):
                 return None
             meaning = _meaning(error)
-            if isinstance(meaning, _Away):
+            if isinstance(meaning, Away):
                 # The others that wait here lead to where this one led.
                 with suppress(Exception):
                     await self._pool.disconnect(inuse_connections=False)
@@ -119,6 +128,9 @@ class Link:
         self._under_way.add(task)
         task.add_done_callback(self._over)
         await asyncio.wait({task})
+        # While it closes, redis-py may raise anything: an `AttributeError` for a connection that is gone.
+        if self.closed and (task.cancelled() or task.exception()):
+            raise _closed()
         return task.result()
 
     def _over(self, task: asyncio.Future[Any]) -> None:
@@ -143,6 +155,7 @@ class Link:
 
     async def rows(self, keys: Sequence[str], columns: Sequence[str]) -> list[Any]:
         """The same columns of many hashes, asked once and at once; an exception in place of one that failed."""
+        self._check_open()
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.execute_command("HMGET", key, *columns)
@@ -157,11 +170,13 @@ class Link:
         return self._pool.make_connection()
 
     async def close(self) -> None:
-        """What is under way fails with `Unavailable`."""
+        """What is under way fails with `Closed`, after `_CLOSE_MAX_S` at the latest."""
         self.closed = True
         await self._pool.disconnect()
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=_ANSWER_MAX_S)
+            _, left = await asyncio.wait(set(self._under_way), timeout=_CLOSE_MAX_S)
+            for command in left:
+                command.cancel()
         await self._redis.aclose()
         await self._pool.disconnect()
 

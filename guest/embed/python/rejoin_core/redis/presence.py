@@ -63,7 +63,8 @@ class Presence:
     async def _tell_all(self) -> None:
         while self._answers:
             channel, text = self._answers.popleft()
-            await self._link.run("PUBLISH", channel, text)
+            # Once: where its answer is lost it may have been told, and it stands in the log.
+            await self._link.once("PUBLISH", channel, text)
         while self._news:
             some = dict(list(self._news.items())[:_AT_ONCE])
             for stream in some:

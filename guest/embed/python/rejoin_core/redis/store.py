@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from ..component import Overloaded
 from ..shared import Shared
-from ..store import ACCEPTED, Append, Ticket, Unavailable, Written
+from ..store import ACCEPTED, Append, Closed, Ticket, Unavailable, Written
 from ..types import TERMINAL, Cursor, Entry, Job, now_ms
-from .link import Link, failed
+from .link import Away, Link, failed
 from .presence import Presence
 from .wakes import Wakes
 from .wire import (
@@ -74,6 +73,7 @@ class RedisStore:
         self._rows = Shared(self._row_now)
         self._pages = Shared(self._read_now)
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = False
 
     async def __aenter__(self) -> RedisStore:
         return self
@@ -84,20 +84,28 @@ class RedisStore:
         await self.close()
 
     async def close(self) -> None:
-        """Ends its tasks and connections. Streams in Redis live on."""
+        """Ends its tasks and connections, and who waits for news. Streams in Redis live on."""
+        self._closing = True
+        self._wakes.release()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
         await self._presence.leave()
         await self._link.close()
 
     def _start(self) -> None:
         # Only now: it may have been made before there was a loop.
-        if not self._tasks and not self._link.closed:
+        if not self._tasks and not self._closing:
             wakes, presence = self._wakes, self._presence
             all_of_it = (wakes.listen(), wakes.look(), wakes.tick(), presence.tell())
             self._tasks = [asyncio.create_task(one) for one in all_of_it]
+            for task in self._tasks:
+                task.add_done_callback(_ended)
+
+    @property
+    def idle_times(self) -> tuple[int, int]:
+        """Of a running job and a paused one, in milliseconds: `Streams` wants them in its `Limits`, too."""
+        return self._lifetimes.idle_ms, self._lifetimes.paused_idle_ms
 
     def _key(self, stream: str, name: str) -> str:
         # A brace would end the part that a Cluster hashes, or make one name look like another's key.
@@ -110,7 +118,10 @@ class RedisStore:
 
     async def _index(self, name: str, now: int, *arguments: str | bytes) -> Any:
         settings = f"{now} {self._index_ttl_ms}"
-        return await self._link.script(name, [f"{self._prefix}:{{index}}:places"], [settings, *arguments])
+        answer = await self._link.script(name, [f"{self._prefix}:{{index}}:places"], [settings, *arguments])
+        if answer is None:
+            raise Unavailable("Redis: a key of the index holds something else")
+        return answer
 
     async def _row_now(self, stream: str) -> Row | None:
         raw = await self._link.run("HGETALL", self._key(stream, "job"))
@@ -196,8 +207,9 @@ class RedisStore:
                     return None
                 case [bytes(generation), bytes(head)]:
                     return Cursor(int(generation), int(head))
-                case [_, _, _, *found]:
-                    read = [one for one in map(read_entry, found) if one]
+                case [_, bytes(head), _, *found]:
+                    # What lies above the row's head is of no log that a writer has made.
+                    read = [one for one in map(read_entry, found) if one and one[0].sequence <= int(head)]
                 case answer:
                     raise Unavailable(f"Redis answered something unexpected: {answer!r:.100}")
             entries = [entry for _, entry in read if entry]
@@ -207,6 +219,8 @@ class RedisStore:
             start = read[-1][0].sequence
 
     async def changed(self, stream: str, seen: Job, timeout_s: float) -> None:
+        if self._closing:
+            raise Closed("the store is closed")
         self._start()
         await self._wakes.changed(stream, seen, timeout_s)
 
@@ -231,12 +245,17 @@ class RedisStore:
         due = await self._index("due", now, str(_SWEEP_MAX))
         for raw, seen in zip(due[::2], due[1::2]):
             stream = text_of(raw)
-            # One bad stream never stops a sweep; it comes again in some seconds.
-            with suppress(Unavailable, Overloaded):
+            try:
                 if stream is None:
                     await self._index("place", now, raw, "", "0", seen, "0")
                 elif await self._visit(stream, seen, now):
                     idle.append(stream)
+            except (Away, Closed):
+                # The others would wait for the same, each for `wait_s`. All of them come again in some seconds.
+                raise
+            except (Unavailable, Overloaded) as error:
+                # One bad stream never stops a sweep.
+                log.debug("stream %s was not swept: %s", stream, error)
         return idle
 
     async def _visit(self, stream: str, seen: bytes, now: int) -> bool:
@@ -254,3 +273,8 @@ class RedisStore:
                 return False
         await self._index("place", now, stream, "", "0", seen, str(row.job.generation if row else 0))
         return False
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a task of the store has died: make the store anew, and report this", exc_info=error)

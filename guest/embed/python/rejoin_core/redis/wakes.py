@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..component import Overloaded
 from ..store import Unavailable
 from ..types import Cursor, Job
 from .link import LOST, Link
@@ -74,6 +75,11 @@ class Wakes:
             del room.waiting[waiting]
             room.used_s = loop.time()
 
+    def release(self) -> None:
+        """Ends all waiting: nothing will be heard any more."""
+        for room in self._rooms.values():
+            room.tell(lambda _: True)
+
     def _open(self, stream: str) -> _Room:
         if len(self._rooms) >= _LEFT_MAX:
             self._leave(float("inf"))
@@ -110,7 +116,7 @@ class Wakes:
                 before = [room.heard for room in rooms]
                 try:
                     heads = await self._heads([room.stream for room in rooms])
-                except Unavailable:
+                except (Unavailable, Overloaded):
                     # It says nothing about the streams: in a second it is asked again.
                     continue
                 for room, heard, head in zip(rooms, before, heads):

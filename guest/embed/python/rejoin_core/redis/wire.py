@@ -181,7 +181,7 @@ def read_entry(raw: Any) -> tuple[Cursor, Entry | None] | None:
         return None
     count, digits = number(fields.get(b"n")), text_of(fields.get(b"k", b""))
     lines = (text_of(fields.get(b"r")) or "").split("\n")
-    if count is None or digits is None or lines.pop() != "" or len(lines) != count:
+    if not count or digits is None or lines.pop() != "" or len(lines) != count:
         return last, None
     first = Cursor(last.generation, last.sequence - count + 1)
     if first.sequence < 1 or (digits and (len(digits) != count or set(digits) - set("0123"))):
