@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::select;
 
+use crate::clock::Deadline;
 use crate::types::StreamId;
 use crate::wasi::sleep;
 
@@ -39,13 +40,17 @@ impl Reader {
         Reader { stream: stream.clone(), signal }
     }
 
-    /// Waits until something was written since the last time, at most this long. True: something was.
-    pub(crate) async fn wait(&self, time: Duration) -> bool {
+    /// Waits until something was written since the last time, at most this long, and then until `spaced`: what is
+    /// written meanwhile is one wake with it. True: something was.
+    pub(crate) async fn wait(&self, time: Duration, spaced: Deadline) -> bool {
         let written = poll_fn(|context| {
             *self.signal.waker.borrow_mut() = Some(context.waker().clone());
             if self.signal.written.get() { Poll::Ready(()) } else { Poll::Pending }
         });
         select(pin!(written), pin!(sleep(time))).await;
+        if self.signal.written.get() && !spaced.is_over() {
+            sleep(spaced.left()).await;
+        }
         self.signal.written.take()
     }
 }

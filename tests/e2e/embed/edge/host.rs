@@ -47,7 +47,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// On a free port, with these variables.
+    /// On a free port, with these variables; a name with dashes is a flag of the host.
     pub(super) async fn start(edition: Edition, variables: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(made("tools/wasmtime/bin/wasmtime")?);
         command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
@@ -55,7 +55,10 @@ impl Host {
             command.args(["--header", &format!("authorization: Bearer {}", TOKEN.1)]);
         }
         for (name, value) in variables {
-            command.args(["--env", &format!("{name}={value}")]);
+            match name.starts_with("--") {
+                true => command.args([name, value]),
+                false => command.args(["--env", &format!("{name}={value}")]),
+            };
         }
         command.arg(made(edition.file())?).stderr(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;

@@ -15,10 +15,13 @@ use crate::engine::{Failure, Refusal};
 use crate::store::Page;
 use crate::types::{Cursor, Entry, StreamId};
 use crate::wake;
-use crate::wasi::{Gone, Out};
+use crate::wasi::{Gone, Held, Out};
 
 /// Bytes of one read of the log: what one reader may hold.
 const PAGE_BYTES_MAX: usize = 64 * 1024;
+/// Between two looks of a reader that is woken: without it a body of many batches is as many requests to the store from
+/// each of its readers. As long as a person does not see.
+const LOOKS_APART: Duration = Duration::from_millis(20);
 /// A store that forgot acknowledged records is given them back by the server that wrote them, if that still lives: so
 /// long its readers stay where they are.
 const RESCUE_WAIT: Duration = Duration::from_secs(3);
@@ -74,7 +77,15 @@ pub(super) async fn open(app: &App, stream: &StreamId, request: &Request) -> Res
     };
     let first = [frame::RETRY, &state].concat();
     let settled = job.status.is_terminal();
-    Ok(Reply::Live(Box::new(Live { stream: stream.clone(), position, first, settled, beyond: None, hole: 0 })))
+    Ok(Reply::Live(Box::new(Live {
+        stream: stream.clone(),
+        position,
+        first,
+        settled,
+        beyond: None,
+        hole: 0,
+        held: None,
+    })))
 }
 
 /// The sync frame of the present state and the cursor it covers; none when the stream is no longer known.
@@ -120,6 +131,8 @@ pub(super) struct Live {
     beyond: Option<Deadline>,
     /// A hole in the log before this sequence is known, and the reader was reset for it.
     hole: u64,
+    /// While a state is in memory.
+    held: Option<Held>,
 }
 
 /// What one look at the log gave.
@@ -138,7 +151,7 @@ impl Live {
     /// Sends until the end, the client leaves, or it has taken long enough.
     ///
     /// Errors: it is not whole.
-    pub(super) async fn send(mut self, app: &App, out: &mut Out) -> Result<(), Gone> {
+    pub(super) async fn send(mut self, app: &App, held: Held, out: &mut Out) -> Result<(), Gone> {
         let config = &app.config;
         let [pause_min, pause_max] = config.poll;
         let taken = || Deadline::after(config.stall_max);
@@ -148,8 +161,11 @@ impl Live {
         let mut keep_alive = Deadline::after(config.keep_alive);
         let mut overdue = Deadline::after(OVERDUE_EVERY);
         let mut failing: Option<Deadline> = None;
+        self.held = Some(held);
         out.write(&std::mem::take(&mut self.first), taken()).await?;
         while !end.is_over() {
+            self.held = None;
+            let spaced = Deadline::after(LOOKS_APART.min(pause_min));
             let look = self.look(app).await;
             match &look {
                 Look::Failed => {
@@ -162,12 +178,18 @@ impl Live {
             }
             match look {
                 Look::Frames(frames) if !frames.is_empty() => {
+                    // One append may be more than a page.
+                    if frames.len() > 2 * PAGE_BYTES_MAX {
+                        self.held.get_or_insert_with(Held::take);
+                    }
                     out.write(&frames, taken()).await?;
                     keep_alive = Deadline::after(config.keep_alive);
                     pause = pause_min;
                     // A full page is not the last one.
                     if frames.len() < PAGE_BYTES_MAX {
-                        reader.wait(pause).await;
+                        drop(frames);
+                        self.held = None;
+                        reader.wait(pause.min(keep_alive.left()).min(end.left()), spaced).await;
                     }
                     continue;
                 }
@@ -178,13 +200,15 @@ impl Live {
             }
             if overdue.is_over() {
                 overdue = Deadline::after(OVERDUE_EVERY);
+                let _held = Held::take();
                 let _ = app.sessions.job(&self.stream).await;
             }
             if keep_alive.is_over() {
                 keep_alive = Deadline::after(config.keep_alive);
                 out.write(frame::KEEP_ALIVE, taken()).await?;
             }
-            let woken = reader.wait(pause).await;
+            self.held = None;
+            let woken = reader.wait(pause.min(keep_alive.left()).min(end.left()), spaced).await;
             pause = if woken { pause_min } else { (pause * 5 / 4).min(pause_max) };
             // A client that has left is noticed here, or at the next write.
             out.check()?;
@@ -244,6 +268,7 @@ impl Live {
     /// The client cannot go on from where it is: it gets the present state.
     async fn reset(&mut self, app: &App) -> Look {
         self.beyond = None;
+        self.held.get_or_insert_with(Held::take);
         match cut(app, &self.stream, true).await {
             Ok(Some((at, _))) if at.generation != self.position.generation => {
                 Look::End(frame::reconcile(at.generation))

@@ -2,6 +2,8 @@
 
 mod answer;
 mod body;
+#[path = "../../../../../host/src/http/done.rs"]
+mod done;
 #[path = "../../../../../host/src/http/error.rs"]
 #[expect(unreachable_pub, dead_code, reason = "the server's own file, which says more than is needed here")]
 mod error;
@@ -26,6 +28,8 @@ mod produce;
 #[path = "../../../../../host/src/http/query.rs"]
 #[expect(unreachable_pub, reason = "the server's own file")]
 mod query;
+#[path = "../../../../../host/src/http/records.rs"]
+mod records;
 mod request;
 mod route;
 
@@ -60,6 +64,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: Body,
+    held: wasi::Held,
 }
 
 enum Body {
@@ -69,25 +74,25 @@ enum Body {
 
 /// Answers one request, whatever it is.
 pub(crate) async fn answer(head: wasi::Head, body: wasi::Body) -> Answer {
-    answered(head, body).await.unwrap_or_else(|problem| whole(problem.response()))
+    let held = wasi::Held::take();
+    let (status, headers, body) = answered(head, body).await.unwrap_or_else(|problem| whole(problem.response()));
+    Answer { status, headers, body, held }
 }
 
-async fn answered(head: wasi::Head, body: wasi::Body) -> Result<Answer, Problem> {
+async fn answered(head: wasi::Head, body: wasi::Body) -> Result<(StatusCode, HeaderMap, Body), Problem> {
     let request = Request::of(head, body)?;
     let config = Config::read().map_err(|error| route::misconfigured(&error))?;
     let app = App { sessions: Sessions::new(&config), config };
     Ok(match route::respond(&app, &request).await? {
         Reply::Whole(response) if request.method == Method::HEAD => whole(response.map(|_| String::new())),
         Reply::Whole(response) => whole(response),
-        Reply::Live(live) => {
-            Answer { status: StatusCode::OK, headers: live::headers(), body: Body::Live(live, Box::new(app)) }
-        }
+        Reply::Live(live) => (StatusCode::OK, live::headers(), Body::Live(live, Box::new(app))),
     })
 }
 
-fn whole(response: Response) -> Answer {
+fn whole(response: Response) -> (StatusCode, HeaderMap, Body) {
     let (head, body) = response.into_parts();
-    Answer { status: head.status, headers: head.headers, body: Body::Whole(body) }
+    (head.status, head.headers, Body::Whole(body))
 }
 
 impl Answer {
@@ -95,7 +100,7 @@ impl Answer {
     pub(crate) async fn send(self, mut out: wasi::Out) {
         let sent = match self.body {
             Body::Whole(text) => out.write(text.as_bytes(), Deadline::after(TAKE_MAX)).await,
-            Body::Live(live, app) => live.send(&app, &mut out).await,
+            Body::Live(live, app) => live.send(&app, self.held, &mut out).await,
         };
         // Dropped unfinished it tells the client that something went wrong, which is for those who are still there.
         if sent.is_ok() {

@@ -46,6 +46,15 @@ impl Guest for Adapter {
     }
 }
 
+/// A body or a state in memory: here nobody else's is.
+pub(crate) struct Held;
+
+impl Held {
+    pub(crate) fn take() -> Self {
+        Held
+    }
+}
+
 /// Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
     let now = wall_clock::now();

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::{Either, pending, poll_immediate, select};
 use http::{HeaderMap, StatusCode};
-use wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter, spawn_local};
+use wit_bindgen::{
+    FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter, backpressure_dec, backpressure_inc,
+    spawn_local,
+};
 
 use super::{Gone, Head, Read, method_text, nanoseconds};
 use crate::bindings::exports::wasi::http0_3_0::handler::Guest;
@@ -37,6 +40,38 @@ impl Guest for Adapter {
         let (out, response) = Out::begin(answer.status, &answer.headers);
         spawn_local(answer.send(out));
         Ok(response)
+    }
+}
+
+/// All requests of an instance share 4 GiB: so many bodies and states have room, each a few times REJOIN_LOG_BYTES_MAX.
+const HELD_MAX: usize = 16;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A body or a state in memory. While there are [`HELD_MAX`] of them the host brings no new request to this instance;
+/// those that are here go on, so nobody waits for itself.
+pub(crate) struct Held(());
+
+impl Held {
+    pub(crate) fn take() -> Self {
+        let count = HELD.get() + 1;
+        HELD.set(count);
+        if count == HELD_MAX {
+            backpressure_inc();
+        }
+        Held(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let count = HELD.get();
+        HELD.set(count - 1);
+        if count == HELD_MAX {
+            backpressure_dec();
+        }
     }
 }
 
@@ -173,7 +208,8 @@ pub(crate) async fn exchange(
     let _ = options.set_connect_timeout(Some(nanoseconds(deadline.left())));
     let _ = options.set_first_byte_timeout(Some(nanoseconds(deadline.left())));
     let (mut stream, contents) = wit_stream::new();
-    let (whole, ends) = wit_future::new(|| Ok(None));
+    // Cut off by the deadline it must not pass for whole.
+    let (whole, ends) = wit_future::new(|| Err(ErrorCode::HttpRequestBodySize(None)));
     let (request, _sent) = Request::new(headers, Some(contents), ends, Some(options));
     let scheme = if endpoint.is_https { Scheme::Https } else { Scheme::Http };
     request.set_method(&Method::Post).map_err(|()| refused("method"))?;
@@ -182,19 +218,22 @@ pub(crate) async fn exchange(
     request.set_path_with_query(Some(&endpoint.path)).map_err(|()| refused("path"))?;
     // The host takes the body while it waits for the answer; what it does not take, its answer explains.
     let upload = async move {
-        stream.write_all(body.to_vec()).await;
-        drop((stream, whole));
+        let left = stream.write_all(body.to_vec()).await;
+        drop(stream);
+        if left.is_empty() {
+            let _ = whole.write(Ok(None)).await;
+        }
         pending::<()>().await;
     };
-    let (call, upload) = (pin!(client::send(request)), pin!(upload));
-    match within(deadline, select(call, upload)).await {
-        Some(Either::Left((Ok(response), _))) => {
+    let (upload, call) = (pin!(upload), pin!(client::send(request)));
+    match within(deadline, select(upload, call)).await {
+        Some(Either::Right((Ok(response), _))) => {
             let status = response.get_status_code();
             let (stream, trailers) = Response::consume_body(response, wit_future::new(|| Ok(())).1);
             Ok((status, Body::of(stream, trailers)))
         }
-        Some(Either::Left((Err(error), _))) => Err(error.to_string()),
-        Some(Either::Right(_)) => unreachable!("the upload never ends"),
+        Some(Either::Right((Err(error), _))) => Err(error.to_string()),
+        Some(Either::Left(_)) => unreachable!("the upload never ends"),
         None => Err("no answer in time".to_owned()),
     }
 }
