@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use tracing::Instrument as _;
 
 use super::line::Line;
-use super::query::percent_decode;
+use super::query::stream_id;
 use super::route::Route;
 use super::{
     Problem, Query, Request, Response, admitted, answer, body, cors, groups, guard, held, inspector, jobs, list,
@@ -130,25 +130,4 @@ fn fitting(request: &Request, head_bytes_max: usize) -> Result<(), Problem> {
     let detail = format!("address and headers have at most {head_bytes_max} bytes (--head-bytes-max): send less");
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     Err(Problem::new(status, "head_too_large", detail).with("bytesMax", head_bytes_max))
-}
-
-/// The id in a path, percent-decoded exactly once. Errors: 400 `invalid_stream_id`.
-fn stream_id(raw: &str) -> Result<StreamId, Problem> {
-    let name = percent_decode(raw).ok_or("a stream id in a path is percent-encoded");
-    name.and_then(|name| StreamId::parse(&name)).map_err(|rule| Problem::bad_request("invalid_stream_id", rule))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_id_is_decoded_exactly_once() {
-        assert_eq!(stream_id("a%2Fb").expect("valid").as_str(), "a/b");
-        assert_eq!(stream_id("a%252Fb").expect("valid").as_str(), "a%2Fb");
-        assert_eq!(stream_id("a+b").expect("valid").as_str(), "a+b");
-        for bad in ["", ".", "%2e%2E", "%", "a%20b", "%00", "%ff", &"x".repeat(257)] {
-            assert_eq!(stream_id(bad).expect_err(bad).code, "invalid_stream_id", "{bad}");
-        }
-    }
 }

@@ -2,9 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::query::percent_decode;
+use super::query::stream_id;
 use super::{Problem, Query, body, groups, list, negotiate, produce, route, subscribe};
-use crate::types::StreamId;
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -43,7 +42,6 @@ pub fn head(uri: &str, headers: &[(&str, &str)]) -> Option<Seen> {
     if route::Part::of(tail).is_some() {
         note(groups::probe(uri.path()).err());
     }
-    let name = percent_decode(name).and_then(|name| StreamId::parse(&name).ok());
-    seen.stream = name.map(|name| name.as_str().to_owned());
+    seen.stream = stream_id(name).ok().map(|name| name.as_str().to_owned());
     Some(seen)
 }

@@ -3,6 +3,7 @@
 use http::Uri;
 
 use super::Problem;
+use crate::types::StreamId;
 
 /// The query of a request: `?after=1-2&limit=10`. Of a repeated name the first one counts; unknown names are no error.
 #[derive(Debug, Default)]
@@ -53,6 +54,12 @@ pub(super) fn invalid(name: &str, rule: &str) -> Problem {
     Problem::bad_request("invalid_query", format!("{name} {rule}"))
 }
 
+/// The id in a path, percent-decoded exactly once. Errors: 400 `invalid_stream_id`.
+pub(super) fn stream_id(raw: &str) -> Result<StreamId, Problem> {
+    let name = percent_decode(raw).ok_or("a stream id in a path is percent-encoded");
+    name.and_then(|name| StreamId::parse(&name)).map_err(|rule| Problem::bad_request("invalid_stream_id", rule))
+}
+
 /// Replaces each `%XX`, once. None: not percent-encoding, or not UTF-8 afterwards.
 pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
@@ -100,5 +107,15 @@ mod tests {
         }
         assert_eq!(query("/x?n=%zz").expect_err("no hex").status, 400);
         assert_eq!(query("/x?f=maybe").and_then(|query| query.flag("f")).expect_err("neither").status, 400);
+    }
+
+    #[test]
+    fn a_stream_id_is_decoded_exactly_once() {
+        assert_eq!(stream_id("a%2Fb").expect("valid").as_str(), "a/b");
+        assert_eq!(stream_id("a%252Fb").expect("valid").as_str(), "a%2Fb");
+        assert_eq!(stream_id("a+b").expect("valid").as_str(), "a+b");
+        for bad in ["", ".", "%2e%2E", "%", "a%20b", "%00", "%ff", &"x".repeat(257)] {
+            assert_eq!(stream_id(bad).expect_err(bad).code, "invalid_stream_id", "{bad}");
+        }
     }
 }

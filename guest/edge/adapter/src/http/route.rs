@@ -4,10 +4,9 @@ use http::{Method, StatusCode};
 
 use super::answer::{self, Object, Reply};
 use super::negotiate::{self, Shape};
-use super::query::percent_decode;
+use super::query::stream_id;
 use super::request::Request;
 use super::{App, Problem, Query, guard, jobs, live, page, produce};
-use crate::types::StreamId;
 
 /// What stands on a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +117,6 @@ pub(super) async fn respond(app: &App, request: &Request) -> Result<Reply, Probl
             answered.map(Reply::from)
         }
     }
-}
-
-/// The id in a path, percent-decoded exactly once. Errors: 400 `invalid_stream_id`.
-fn stream_id(raw: &str) -> Result<StreamId, Problem> {
-    let name = percent_decode(raw).ok_or("a stream id in a path is percent-encoded");
-    name.and_then(|name| StreamId::parse(&name)).map_err(|rule| Problem::bad_request("invalid_stream_id", rule))
 }
 
 #[cfg(test)]
