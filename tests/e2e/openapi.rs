@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rejoin_tests::browser::Browser;
 use rejoin_tests::client::Client;
+use rejoin_tests::foreign;
 use rejoin_tests::server::Server;
 use rejoin_tests::sse::{Frame, Sse};
 use rejoin_tests::{answer, root};
@@ -199,18 +200,11 @@ async fn the_server_answers_as_the_document_says_whatever_is_asked() -> Result<(
         .args(["--phases=examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", SEED])
         .args(["--generation-deterministic", "--no-shrink", "--no-color"])
         .args(["--request-timeout=10", "--suppress-health-check=all", "--warnings=off", "--continue-on-failure"])
-        .arg("--checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,frame_conformance")
-        .stdin(Stdio::null());
-    let output = tokio::time::timeout(Duration::from_secs(240), run.kill_on_drop(true).output()).await??;
-    let said = String::from_utf8_lossy(&output.stdout);
+        .arg("--checks=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,frame_conformance");
+    let (status, said) = foreign::run(&mut run, Duration::from_secs(240)).await.context("schemathesis")?;
     ensure!(!house.is_finished(), "the house was left");
     house.abort();
     println!("{said}");
-    ensure!(
-        output.status.success(),
-        "schemathesis: {}\n{said}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(status.success(), "schemathesis: {status}\n{said}");
     Ok(())
 }

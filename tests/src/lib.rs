@@ -5,6 +5,7 @@ pub mod client;
 pub mod command;
 pub mod component;
 pub mod files;
+pub mod foreign;
 pub mod fuzz;
 pub mod nginx;
 pub mod proxy;

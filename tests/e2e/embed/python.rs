@@ -1,11 +1,11 @@
 //! The component in Python: the kit's own tests, its types, and the package that a user installs.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rejoin_tests::command::program as server;
+use rejoin_tests::foreign;
 use rejoin_tests::root;
 use tokio::process::Command;
 
@@ -16,7 +16,7 @@ fn kit() -> PathBuf {
     root().join("guest/embed/python")
 }
 
-/// Runs the Python that `cargo xtask test` prepared, in the kit's folder, to its end: what it said, all of it where it failed.
+/// Runs the Python that `cargo xtask test` prepared, in the kit's folder, to its end: what it said. It is in the error, too.
 async fn python(arguments: &[&str]) -> Result<String> {
     python_with(arguments, Path::new("")).await
 }
@@ -27,11 +27,9 @@ async fn python_with(arguments: &[&str], rejoin: &Path) -> Result<String> {
     ensure!(program.exists(), "no {}: `cargo xtask test python` installs it", program.display());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(kit()).env_remove("REJOIN_COMPONENT").env("PYTHONDONTWRITEBYTECODE", "1");
-    command.env("REJOIN_PROGRAM", rejoin);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let ran = tokio::time::timeout(PATIENCE, command.output()).await;
-    let Output { status, stdout, stderr } = ran.with_context(|| format!("{arguments:?}: not in {PATIENCE:?}"))??;
-    let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).join("\n");
+    // What it says on either channel stands in the order in which it is said.
+    command.env("REJOIN_PROGRAM", rejoin).env("PYTHONUNBUFFERED", "1");
+    let (status, said) = foreign::run(&mut command, PATIENCE).await.with_context(|| format!("{arguments:?}"))?;
     ensure!(status.success(), "{arguments:?}: {status}\n{said}");
     Ok(said)
 }
@@ -55,7 +53,8 @@ fn written() -> Result<usize> {
 
 #[tokio::test]
 async fn every_test_of_the_python_kit_runs_and_passes() -> Result<()> {
-    let said = python_with(&["-m", "unittest", "discover", "--start-directory", "tests"], server()?).await?;
+    let said =
+        python_with(&["-m", "unittest", "discover", "--start-directory", "tests", "--verbose"], server()?).await?;
     println!("{said}");
     let written = written()?;
     ensure!(written >= 80, "{written} tests are written");

@@ -92,8 +92,13 @@ class Way:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
+        try:
+            there_reader, there = await asyncio.open_unix_connection(self._server.path)
+        except OSError:
+            writer.transport.abort()
+            return
+        # From here on: whoever cuts waits for their end.
         self._tasks.add(task)
-        there_reader, there = await asyncio.open_unix_connection(self._server.path)
         ends = {writer, there}
         self._writers |= ends
         # Answers that are still to be passed on, once one is to be lost.

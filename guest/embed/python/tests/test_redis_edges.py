@@ -54,6 +54,19 @@ class Closing(OverWay):
         await until(lambda: is_(lambda: not self.way.connections))
         self.assertEqual([task for task in asyncio.all_tasks() if "Wakes" in str(task.get_coro())], [])
 
+    async def test_at_whatever_step_of_its_start_it_is_closed_it_ends_and_leaves_no_connection(self) -> None:
+        _, job = await self.here.create("s", user_id="u")
+        # Far beyond the answer to the first channel that is asked for.
+        for steps in range(120):
+            store = RedisStore(self.way.url)
+            waiting = asyncio.create_task(store.changed("s", job, NEVER_S))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            with self.subTest(steps=steps):
+                await asyncio.wait_for(store.close(), PATIENCE_S)
+            await asyncio.wait_for(asyncio.gather(waiting, return_exceptions=True), PATIENCE_S)
+        await until(lambda: is_(lambda: not self.way.connections))
+
     async def test_what_is_left_of_the_work_when_the_wait_is_over_is_cut(self) -> None:
         async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             held.append(writer)

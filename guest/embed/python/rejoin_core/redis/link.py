@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -29,6 +29,8 @@ from .scripts import scripts
 
 T = TypeVar("T")
 
+# How soon a cancel that had no effect is repeated.
+_CANCEL_AGAIN_S = 0.05
 CONNECTIONS_MAX = 16
 # A server that says nothing for this long counts as unreachable.
 _ANSWER_MAX_S = 5.0
@@ -66,6 +68,26 @@ def _meaning(error: Exception) -> Exception:
     if isinstance(error, ResponseError) and not (isinstance(error, ReadOnlyError) or why.startswith("BUSY")):
         return failed(why)
     return Away(f"Redis cannot be reached: {why}")
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until they are over: redis-py may keep a cancel to itself, as `wait_for` does before Python 3.12.
+
+    A cancel of who waits here is raised when they are over: they use what it clears away then.
+    """
+    all_of_them, cancelled = list(tasks), False
+    while left := {task for task in all_of_them if not task.done()}:
+        for task in left:
+            task.cancel()
+        try:
+            await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in all_of_them:
+        # Looked at, whatever it is: it ends here.
+        task.cancelled() or task.exception()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 class Link:

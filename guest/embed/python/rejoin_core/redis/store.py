@@ -12,7 +12,7 @@ from ..component import Overloaded
 from ..shared import Shared
 from ..store import ACCEPTED, Append, Closed, Ticket, Unavailable, Written
 from ..types import TERMINAL, Cursor, Entry, Job, now_ms
-from .link import Away, Link, failed
+from .link import Away, Link, end, failed
 from .presence import Presence
 from .wakes import Wakes
 from .wire import (
@@ -87,9 +87,7 @@ class RedisStore:
         """Ends its tasks and connections, and who waits for news. Streams in Redis live on."""
         self._closing = True
         self._wakes.release()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._presence.leave()
         await self._link.close()
 

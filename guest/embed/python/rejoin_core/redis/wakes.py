@@ -14,7 +14,7 @@ from typing import Any
 from ..component import Overloaded
 from ..store import Unavailable
 from ..types import Cursor, Job
-from .link import LOST, Link
+from .link import LOST, Link, end
 from .wire import Head, read_wake
 
 log = logging.getLogger("rejoin_core")
@@ -147,11 +147,9 @@ class Wakes:
             for task in done:
                 task.result()
         finally:
-            for task in both:
-                task.cancel()
-            # Nothing comes any more, whatever redis-py makes of the cancel.
+            # Who hears ends at once.
             await connection.disconnect(nowait=True)
-            await asyncio.gather(*both, return_exceptions=True)
+            await end(both)
 
     async def _ask(self, connection: Any) -> None:
         """Asks for the channels that are wanted, leaves the others, and shows that it is alive."""
