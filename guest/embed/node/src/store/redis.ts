@@ -1,9 +1,9 @@
 /** The store in Redis that the Rust host has too: the same keys, the same scripts, the same messages. One server (7 or newer). */
 import { createHash, randomBytes } from "node:crypto";
-import { Redis } from "ioredis";
 import scripts from "../../generated/scripts.js";
 import { type Cursor, type Job, Overloaded, type Status, isTerminal, parseCursor } from "../types.js";
-import { base36, failed, kindDigits, placeText, readEntry, readJob, readWake, rowColumns, ticketText, wasDemoted, whole } from "./redis-wire.js";
+import { Link } from "./redis-link.js";
+import { base36, failed, kindDigits, placeText, readEntry, readJob, readWake, rowColumns, ticketText, whole } from "./redis-wire.js";
 import { type Append, type Head, LIFETIMES, type Lifetimes, type Page, type Rescue, type Store, type Ticket, type Wake, type Written } from "./store.js";
 
 export interface RedisOptions extends Partial<Lifetimes> {
@@ -22,14 +22,15 @@ const TTL_MORE_MS = 3_600_000;
 const PRESENT_MS = 15_000;
 const PRESENT_EVERY_MS = 5_000;
 const PRESENT_AT_ONCE = 256;
+/** What a store that is closed may take to say that its readers have left. */
+const LAST_WORD_MS = 1_000;
 const SWEEP_MAX = 256;
 /** An idle job that could not be settled is named again after this. */
 const NAMED_AGAIN_MS = 1_000;
 
 export class RedisStore implements Store {
   readonly lifetimes: Lifetimes;
-  #redis: Redis;
-  #listener: Redis;
+  #link: Link;
   #prefix: string;
   #bounds: string;
   #replica = randomBytes(8).toString("hex");
@@ -37,33 +38,22 @@ export class RedisStore implements Store {
   #followers = new Map<string, Set<(wake: Wake) => void>>();
   #present = new Set<string>();
   #again: NodeJS.Timeout;
+  #telling = false;
 
   constructor({ url, prefix = "rejoin", jobsMax = 10_000, jobsPerUserMax = 100, ...lifetimes }: RedisOptions) {
     this.lifetimes = { ...LIFETIMES, ...lifetimes };
-    const db = Number(new URL(url).pathname.slice(1) || 0);
+    const db = database(url);
     // Channels know of no database: streams of the same name in two of them would hear one another.
     this.#prefix = db === 0 ? prefix : `${prefix}.${db}`;
     this.#bounds = `${jobsMax} ${jobsPerUserMax}`;
-    const options = { maxRetriesPerRequest: 1, enableOfflineQueue: true, connectTimeout: 5000, commandTimeout: 5000, reconnectOnError: wasDemoted };
-    this.#redis = new Redis(url, options);
-    this.#listener = new Redis(url, { ...options, commandTimeout: undefined as never, autoResubscribe: false });
-    // Every command says itself what went wrong.
-    this.#redis.on("error", () => {});
-    this.#listener.on("error", () => {});
-    this.#listener.on("messageBuffer", (channel: Buffer, message: Buffer) => this.#heard(channel.toString(), message.toString()));
-    this.#listener.on("ready", () => void this.#listen());
-    this.#again = setInterval(() => {
-      this.#tellPresence([...this.#present], true).catch(() => {});
-    }, PRESENT_EVERY_MS).unref();
-  }
-
-  /** Asks for all channels again on a new connection: the client's own way ends the process when that fails. */
-  async #listen(): Promise<void> {
-    const all = [...this.#followers.keys()];
-    // It fails with the connection: the next one asks again.
-    if (all.length > 0) await this.#listener.subscribe(...all).catch(() => {});
-    // What was said while nobody listened is in the log.
-    for (const followers of this.#followers.values()) for (const heard of followers) heard({ is: "head" });
+    this.#link = new Link(url, {
+      heard: (channel, message) => this.#heard(channel, message),
+      // What was said while nobody listened is in the log.
+      again: () => {
+        for (const followers of this.#followers.values()) for (const heard of followers) heard({ is: "head" });
+      },
+    });
+    this.#again = setInterval(() => void this.#stillPresent(), PRESENT_EVERY_MS).unref();
   }
 
   #key(stream: string, name: string): string {
@@ -71,24 +61,16 @@ export class RedisStore implements Store {
     return `${this.#prefix}:{${escaped}}:${name}`;
   }
 
-  async #ask<T>(command: () => Promise<T>): Promise<T> {
-    try {
-      return await command();
-    } catch (error) {
-      throw failed((error as Error).message, error);
-    }
-  }
-
   #script(name: Extract<keyof typeof scripts, string>, keys: string[], args: Array<string | Buffer>): Promise<unknown> {
     const text = scripts[name];
     const hash = this.#hashes.get(name) ?? createHash("sha1").update(text).digest("hex");
     this.#hashes.set(name, hash);
-    return this.#ask(async () => {
+    return this.#link.ask(async (redis) => {
       try {
-        return await this.#redis.evalsha(hash, keys.length, ...keys, ...args);
+        return await redis.evalsha(hash, keys.length, ...keys, ...args);
       } catch (error) {
         if (!(error as Error).message.startsWith("NOSCRIPT")) throw error;
-        return this.#redis.eval(text, keys.length, ...keys, ...args);
+        return redis.eval(text, keys.length, ...keys, ...args);
       }
     });
   }
@@ -105,7 +87,7 @@ export class RedisStore implements Store {
   }
 
   async #row(stream: string): Promise<Record<string, string>> {
-    return this.#ask(() => this.#redis.hgetall(this.#key(stream, "job")));
+    return this.#link.ask((redis) => redis.hgetall(this.#key(stream, "job")));
   }
 
   async job(stream: string): Promise<Job | undefined> {
@@ -129,7 +111,7 @@ export class RedisStore implements Store {
   }
 
   async head(stream: string): Promise<Head | undefined> {
-    const values = await this.#ask(() => this.#redis.hmget(this.#key(stream, "job"), ...HEAD));
+    const values = await this.#link.ask((redis) => redis.hmget(this.#key(stream, "job"), ...HEAD));
     const row = Object.fromEntries(HEAD.flatMap((name, at) => (values[at] == null ? [] : [[name, values[at]]])));
     const job = this.#jobOf({ ...row, user: "" });
     return job && { cursor: { generation: job.generation, sequence: job.head }, status: job.status, revision: job.revision };
@@ -223,7 +205,7 @@ export class RedisStore implements Store {
   }
 
   async checkpoint(stream: string, generation: number): Promise<{ at: Cursor; state: string } | undefined> {
-    const [text, state] = await this.#ask(() => this.#redis.hmget(this.#key(stream, "checkpoint"), "at", "state"));
+    const [text, state] = await this.#link.ask((redis) => redis.hmget(this.#key(stream, "checkpoint"), "at", "state"));
     const at = text ? parseCursor(text) : undefined;
     return at && state && at.generation === generation ? { at, state } : undefined;
   }
@@ -255,14 +237,14 @@ export class RedisStore implements Store {
     const followers = this.#followers.get(channel) ?? new Set();
     if (followers.size === 0) {
       this.#followers.set(channel, followers);
-      this.#listener.subscribe(channel).catch(() => {});
+      this.#link.listen(channel);
     }
     followers.add(heard);
     return () => {
       followers.delete(heard);
       if (followers.size > 0 || this.#followers.get(channel) !== followers) return;
       this.#followers.delete(channel);
-      this.#listener.unsubscribe(channel).catch(() => {});
+      this.#link.ignore(channel);
     };
   }
 
@@ -278,6 +260,14 @@ export class RedisStore implements Store {
     await this.#tellPresence([stream], readers);
   }
 
+  /** Says again that there are readers: one round at a time, however slow Redis is. */
+  async #stillPresent(): Promise<void> {
+    if (this.#telling) return;
+    this.#telling = true;
+    await this.#tellPresence([...this.#present], true).catch(() => {});
+    this.#telling = false;
+  }
+
   async #tellPresence(streams: string[], readers: boolean): Promise<void> {
     for (let from = 0; from < streams.length; from += PRESENT_AT_ONCE) {
       const some = streams.slice(from, from + PRESENT_AT_ONCE);
@@ -288,7 +278,7 @@ export class RedisStore implements Store {
   }
 
   async resolved(stream: string, generation: number, answer: string): Promise<void> {
-    await this.#ask(() => this.#redis.publish(this.#key(stream, "wake"), `r ${generation} ${this.#replica}\n${answer}`));
+    await this.#link.ask((redis) => redis.publish(this.#key(stream, "wake"), `r ${generation} ${this.#replica}\n${answer}`));
   }
 
   async sweep(): Promise<string[]> {
@@ -315,7 +305,7 @@ export class RedisStore implements Store {
     if (this.#isExpired(row, job, now)) {
       await this.#streamScript("remove", stream, now, [`${job.generation} swept`]);
       // Not gone when it was replaced, or told to stay, just now: then who did that has placed it.
-      if ((await this.#ask(() => this.#redis.exists(this.#key(stream, "job")))) === 0) await gone(String(job.generation));
+      if ((await this.#link.ask((redis) => redis.exists(this.#key(stream, "job")))) === 0) await gone(String(job.generation));
       return false;
     }
     const dueMs = this.#dueMs(row, job.status);
@@ -326,9 +316,18 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     clearInterval(this.#again);
+    const late = setTimeout(() => this.#link.close(), LAST_WORD_MS);
     // Readers that are cut count for some seconds yet, unless it is said that they have left.
-    await this.#tellPresence([...this.#present], false).catch(() => {});
-    this.#redis.disconnect();
-    this.#listener.disconnect();
+    if (this.#link.isUp) await this.#tellPresence([...this.#present], false).catch(() => {});
+    clearTimeout(late);
+    this.#link.close();
   }
+}
+
+/** The number of the database. Errors: what is no address of a Redis. */
+function database(url: string): number {
+  const { protocol, pathname } = new URL(url);
+  const db = /^(?:\/(\d*))?$/.exec(pathname);
+  if (!db || !/^rediss?:$/.test(protocol)) throw new TypeError("the url of a Redis is redis://[user:password@]host[:port][/db], or rediss:// for TLS");
+  return Number(db[1] ?? 0);
 }
