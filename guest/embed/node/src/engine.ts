@@ -67,12 +67,13 @@ export class Engine {
    */
   async run<T, U>(stream: string, needs: Needs, command: (session: Session) => T, after: (session: Session, value: T, entry?: Entry) => U): Promise<U> {
     checkStream(stream);
-    if (this.#closed) throw new Unavailable("this host is closed");
+    if (this.#closed) throw closed();
     const slot = this.#slot(stream);
     if (slot.waiting >= this.#options.waitingMax) throw new Overloaded(`${slot.waiting} commands of this stream wait: await each before the next`);
     slot.waiting += 1;
     const until = Date.now() + this.#options.storeWaitMs;
     const mine = slot.tail.then(() => {
+      if (this.#closed) throw closed();
       if (Date.now() > until) throw new Unavailable("the commands before it took too long");
       return this.#attempt(stream, slot, needs, until, command, after);
     });
@@ -129,6 +130,7 @@ export class Engine {
   #remove(stream: string, slot: Slot): void {
     // In its turn: a command may be using it.
     if (slot.waiting === 0) drop(slot);
+    else slot.tail = slot.tail.then(() => drop(slot));
     this.#slots.delete(stream);
   }
 
@@ -294,6 +296,8 @@ export class Engine {
 }
 
 const isIdle = (slot: Slot, before: number): boolean => slot.waiting === 0 && slot.turns === 0 && slot.usedMs <= before;
+
+const closed = (): Unavailable => new Unavailable("this host is closed");
 
 function drop(slot: Slot): void {
   slot.session?.close();

@@ -1,5 +1,5 @@
 /** One reader's way through the log: hints while it keeps up, pages of the log while it does not. */
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { News } from "./rooms.js";
 import type { Streams } from "./streams.js";
 import { type Cursor, type Entry, type Job, Overloaded, Refused, Trapped, Unavailable, cursorText, endsWith, isTerminal, lastOf, records } from "./types.js";
@@ -44,6 +44,7 @@ export class Live {
   constructor(
     private readonly streams: Streams,
     private readonly stream: string,
+    private readonly request: IncomingMessage,
     private readonly response: ServerResponse,
     private readonly job: Job,
     { keepAliveMs = 15_000, stallMs = 60_000 }: LiveOptions,
@@ -61,6 +62,9 @@ export class Live {
       this.#bell();
     };
     this.response.on("close", left);
+    // One that waits for those before it on its connection (pipelining) has no socket yet, and never hears that it is gone.
+    const socket = this.response.socket ? undefined : this.request.socket;
+    socket?.on("close", left);
     // Joined before the log is read: the other order loses what commits in between; repeats fall out by cursor.
     const leave = this.streams.rooms.join(this.stream, (news) => this.#heard(news), true);
     try {
@@ -73,8 +77,18 @@ export class Live {
     } finally {
       leave();
       this.response.off("close", left);
-      this.response.end();
+      socket?.off("close", left);
+      this.#end();
     }
+  }
+
+  /** Nobody waits for the last bytes: a client that does not take them is cut later. */
+  #end(): void {
+    if (!this.response.destroyed) {
+      const late = setTimeout(() => this.response.destroy(), this.#stallMs).unref();
+      this.response.once("close", () => clearTimeout(late));
+    }
+    this.response.end();
   }
 
   #heard(news: News): void {
@@ -258,7 +272,10 @@ export class Live {
   /** Waits until the client has taken what was written. One that takes nothing is cut, at once when the host leaves. */
   async #room(): Promise<void> {
     await new Promise<void>((resolve) => {
-      const late = setTimeout(() => this.response.destroy(), this.#stallMs);
+      const late = setTimeout(() => {
+        this.#open = false;
+        this.#bell();
+      }, this.#stallMs);
       const done = (): void => {
         clearTimeout(late);
         this.response.off("drain", done);

@@ -45,8 +45,8 @@ export async function subscribe(streams: Streams, stream: string, request: Incom
     if (isEnd && isTerminal(job.status)) return void response.writeHead(204).end();
     const full = streams.rooms.isFull(stream);
     if (full) return problem(response, full === "host" ? 503 : 429, "too_many_subscribers", `too many readers of this ${full}`);
-    if (response.destroyed) return;
-    live = new Live(streams, stream, response, job, options);
+    if (response.destroyed || request.socket?.destroyed) return;
+    live = new Live(streams, stream, request, response, job, options);
   } catch (error) {
     if (error instanceof Refused) return problem(response, 400, "invalid_stream_id", String(error.value));
     if (error instanceof Unavailable || error instanceof Overloaded) return problem(response, 503, "store_unavailable", error.message);

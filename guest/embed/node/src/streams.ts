@@ -5,7 +5,7 @@ import { Shared } from "./shared.js";
 import type { Limits, Producer, Pushed } from "./session.js";
 import { LIFETIMES, type Store } from "./store/store.js";
 import { type Dialect, type Translated, Translator, wholeLines } from "./translator.js";
-import { type Cursor, type Job, Overloaded, Refused, checkStream, endsWith, isTerminal, json, lines, records } from "./types.js";
+import { type Cursor, type Job, Overloaded, Refused, Unavailable, checkStream, endsWith, isTerminal, json, lines, records } from "./types.js";
 
 export interface StreamsOptions extends Partial<Limits>, EngineOptions, RoomsOptions {
   store: Store;
@@ -33,8 +33,10 @@ export class Streams {
   #sweeping = false;
   #watched = new Set<() => void>();
   #watchedMax: number;
-  #bodies = 0;
+  /** What ends the reading of each body. */
+  #bodies = new Set<() => void>();
   #bodiesMax: number;
+  #closed = false;
   // Thousands of readers that come back at once ask the session once: its places are for who writes.
   #cuts = new Shared((stream) => this.snapshot(stream));
   #gone = new Shared((stream) => this.#isGone(stream));
@@ -81,9 +83,8 @@ export class Streams {
    * everything before is kept.
    */
   async appendBody(stream: string, dialect: Dialect, body: AsyncIterable<Uint8Array | string>, { generation }: { generation?: number } = {}): Promise<{ appended: number; last?: Cursor }> {
-    if (this.#bodies >= this.#bodiesMax) throw new Overloaded(`${this.#bodies} bodies are read already: raise bodiesMax`);
+    if (this.#bodies.size >= this.#bodiesMax) throw new Overloaded(`${this.#bodies.size} bodies are read already: raise bodiesMax`);
     const translator = new Translator(dialect);
-    this.#bodies += 1;
     const done: { appended: number; last?: Cursor } = { appended: 0 };
     // One body never feeds two generations.
     let of = generation;
@@ -101,12 +102,28 @@ export class Streams {
         }
         if (bad) throw new Refused("invalid", `line ${bad.line} of the body: ${bad.reason}`);
       });
+    const texts = wholeLines(body);
+    let stop: (error: Error) => void = () => {};
+    // A model that says nothing does not hold a host that closes.
+    const next = (): Promise<IteratorResult<string>> =>
+      new Promise((resolve, reject) => {
+        stop = reject;
+        if (this.#closed) end();
+        else texts.next().then(resolve, reject);
+      });
+    const end = (): void => stop(new Unavailable("this host is closed"));
+    this.#bodies.add(end);
     try {
-      for await (const text of wholeLines(body)) await take((index) => translator.push(text, index), false);
+      for (let text = await next(); !text.done; text = await next()) {
+        const lines = text.value;
+        await take((index) => translator.push(lines, index), false);
+      }
       await take((index) => translator.finish(index), true);
       return done;
     } finally {
-      this.#bodies -= 1;
+      this.#bodies.delete(end);
+      // Nor does one that does not hear that nobody reads it any more.
+      texts.return(undefined).catch(() => {});
       translator.close();
     }
   }
@@ -220,11 +237,12 @@ export class Streams {
     this.#engine.forget(stream);
   }
 
-  /** Ends everything: live responses, what `stopped` gave, the sweeper, the sessions and the store. Streams in Redis live on. */
+  /** Ends everything: live responses, what `stopped` gave, bodies that are read, the sweeper, the sessions and the store. Streams in Redis live on. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearInterval(this.#sweeper);
     this.rooms.close();
-    for (const end of [...this.#watched]) end();
+    for (const end of [...this.#watched, ...this.#bodies]) end();
     this.#engine.close();
     await this.store.close();
   }

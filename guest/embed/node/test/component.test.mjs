@@ -1,8 +1,8 @@
 // The component in Node gives the content of the reference: all cases of the fold, in one piece and in many.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { test } from "node:test";
 import { Aggregator, Refused, Translator, Trapped, fold } from "rejoin-embed";
+import { test } from "./support/test.mjs";
 
 /** Classes whose recorded answer is the law; the others are what only JavaScript's own parser makes of a log. */
 const REQUIRED = ["realistic", "protocol", "malformed", "throws"];

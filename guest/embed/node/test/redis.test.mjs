@@ -2,18 +2,17 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { connect, createServer as createTcpServer } from "node:net";
-import { after, before, test } from "node:test";
 import { Streams, subscribe } from "rejoin-embed";
 import { RedisStore } from "rejoin-embed/redis";
-import { answer, follow, readAll } from "./support/index.mjs";
-import { startRedis } from "./support/redis.mjs";
+import { answer, follow, readAll, until } from "./support/index.mjs";
+import { proxyOf, startRedis } from "./support/redis.mjs";
+import { after, before, test } from "./support/test.mjs";
 
 let redis;
 const replicas = [];
 
 async function replica(options = {}) {
-  const streams = new Streams({ store: new RedisStore({ url: redis.url, ...options }) });
+  const streams = new Streams({ store: options.store ?? new RedisStore({ url: redis.url, ...options }) });
   const server = createServer((request, response) => {
     const stream = new URL(request.url, "http://x").pathname.slice(1);
     subscribe(streams, stream, request, response).catch(() => response.destroy());
@@ -58,10 +57,8 @@ test("an abort on one replica stops the producer on the other", async () => {
   const { job } = await here.streams.create("b", {}, { userId: "u" });
   await here.streams.append("b", answer(3));
   const stopped = here.streams.stopped("b", job.generation);
-  const begun = Date.now();
   const aborted = await there.streams.abort("b");
   if (!stopped.aborted) await once(stopped, "abort");
-  assert.ok(Date.now() - begun < 2500);
   assert.equal(aborted.text, "w0 w1");
   await assert.rejects(here.streams.append("b", answer(1)), { reason: "not-active" });
 });
@@ -89,7 +86,7 @@ test("scripts that the server forgets are sent again", async () => {
 /** Reads to the end as a browser does: whoever is cut comes back with its cursor. */
 async function readOn(url) {
   const frames = [];
-  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 10))) {
+  for (const end = Date.now() + 60_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 10))) {
     try {
       for await (const frame of follow(url, frames.at(-1)?.id)) frames.push(frame);
     } catch (error) {
@@ -164,34 +161,22 @@ test("a generation ends, for who has written it and for others, though Redis has
 });
 
 test("channels are asked for again until it succeeds, however often the connection drops", async () => {
-  // In front of Redis: when one asks for a channel, all connections drop and new ones are refused for a while, as often as it is told.
+  // When one asks for a channel, all connections drop and new ones are refused for a while, as often as it is told.
   let drops = 0;
-  const [port, sockets] = [Number(new URL(redis.url).port), new Set()];
-  const proxy = createTcpServer((client) => {
-    const server = connect(port, "127.0.0.1");
-    for (const [one, to] of [[client, server], [server, client]]) one.on("error", () => {}).on("close", () => to.destroy());
-    sockets.add(client);
-    client.on("data", (bytes) => {
-      if (drops === 0 || !/subscribe/i.test(bytes.toString("latin1"))) return void server.write(bytes);
-      drops -= 1;
-      const { port } = proxy.address();
-      proxy.close();
-      for (const socket of sockets) socket.destroy();
-      sockets.clear();
-      setTimeout(() => proxy.listen(port, "127.0.0.1"), 300);
-    });
-    server.pipe(client);
-  }).listen(0, "127.0.0.1");
-  await once(proxy, "listening");
-  const store = new RedisStore({ url: `redis://127.0.0.1:${proxy.address().port}` });
-  const isHeard = async (stream) => {
-    const channel = `rejoin:{${stream}}:wake`;
-    for (const end = Date.now() + 10_000; (await redis.client.pubsub("NUMSUB", channel))[1] !== 1; ) {
-      assert.ok(Date.now() < end, `${stream} is followed`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  };
+  const proxy = await proxyOf(redis.port, (bytes, _, server) => {
+    if (drops === 0 || !/subscribe/i.test(bytes.toString("latin1"))) return void server.write(bytes);
+    drops -= 1;
+    const { port } = proxy.server.address();
+    proxy.server.close();
+    proxy.drop();
+    setTimeout(() => proxy.server.listen(port, "127.0.0.1"), 300);
+  });
+  // Nobody may take its port meanwhile and end the process with that.
+  proxy.server.on("error", () => setTimeout(() => proxy.server.listen(Number(new URL(proxy.url).port), "127.0.0.1"), 50));
+  const store = new RedisStore({ url: proxy.url });
+  const isHeard = (stream) => until(`${stream} is followed`, async () => (await redis.client.pubsub("NUMSUB", `rejoin:{${stream}}:wake`))[1] === 1);
   try {
+    await store.job("h1");
     drops = 1;
     store.follow("h1", () => {});
     await isHeard("h1");
@@ -200,25 +185,38 @@ test("channels are asked for again until it succeeds, however often the connecti
     drops = 2;
     await redis.client.call("CLIENT", "KILL", "TYPE", "pubsub");
     for (const stream of ["h1", "h2"]) await isHeard(stream);
-    assert.equal(drops, 0);
+    await until("it was dropped as often as it was told", () => drops === 0);
   } finally {
     await store.close();
-    proxy.close();
-    for (const socket of sockets) socket.destroy();
+    await proxy.stop();
   }
 });
 
-test("an idle job ends by itself, and what is over is forgotten", async () => {
-  const { streams, url } = await replica({ prefix: "short", idleMs: 300, retentionMs: 1500 });
+/** Ends no idle job before it is told to. */
+class Patient extends RedisStore {
+  isPatient = true;
+  async sweep() {
+    return this.isPatient ? [] : super.sweep();
+  }
+}
+
+test("an idle job ends by itself", async () => {
+  const store = new Patient({ url: redis.url, prefix: "idle", idleMs: 300 });
+  const { streams, url } = await replica({ store });
   await streams.create("g", {}, { userId: "u" });
   await streams.append("g", answer(2));
+  store.isPatient = false;
   const frames = await readAll(`${url}g`);
   assert.equal(frames.at(-1).event, "error");
   assert.match(frames.at(-1).data, /timed out/);
-  for (const end = Date.now() + 20_000; (await redis.client.hlen("short:{index}:places")) > 0; ) {
-    assert.ok(Date.now() < end, "the index forgets it");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+});
+
+test("what is over is forgotten, with all that there was of it", async () => {
+  const { streams } = await replica({ prefix: "short", retentionMs: 300 });
+  await streams.create("g", {}, { userId: "u" });
+  await streams.append("g", answer(2));
+  await streams.complete("g");
+  await until("the index forgets it", async () => (await redis.client.hlen("short:{index}:places")) === 0);
   assert.deepEqual((await redis.client.keys("short:{g}:*")).filter((key) => !key.endsWith(":removed")), []);
   await assert.rejects(streams.content("g"), { reason: "not-found" });
 });

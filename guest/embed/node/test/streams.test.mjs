@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { once } from "node:events";
-import { test } from "node:test";
 import { MemoryStore, Refused, Streams, subscribe } from "rejoin-embed";
 import { answer, follow, readAll } from "./support/index.mjs";
+import { test } from "./support/test.mjs";
 
 async function served(work, store = new MemoryStore()) {
   const streams = new Streams({ store });

@@ -1,9 +1,9 @@
 // Recorded traces of sessions: what other hosts of the component saw, byte for byte.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
-import { test } from "node:test";
 import { instantiate } from "../generated/rejoin.js";
 import { runTrace } from "./support/trace.mjs";
+import { test } from "./support/test.mjs";
 
 const folder = new URL("../../../../tests/cases/sessions/", import.meta.url);
 const files = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));

@@ -1,8 +1,8 @@
 // Bodies of model providers as they come off the wire, in any pieces.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
-import { test } from "node:test";
 import { Aggregator, MemoryStore, Refused, Streams, Translator } from "rejoin-embed";
+import { test } from "./support/test.mjs";
 
 const CHAT = [
   { id: "c1", choices: [{ index: 0, delta: { role: "assistant", content: null, reasoning_content: "Hm, well" } }] },

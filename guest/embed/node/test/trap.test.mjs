@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { after, before, test } from "node:test";
 import { answer, follow, readAll } from "./support/index.mjs";
 import { kitOf } from "./support/kit.mjs";
+import { after, before, test } from "./support/test.mjs";
 
 let kit;
 before(() => {

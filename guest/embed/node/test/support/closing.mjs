@@ -24,12 +24,16 @@ await streams.create("big", {}, { userId: "u" });
 for (let at = 0; at < 20; at += 1) await streams.append("big", JSON.stringify({ event: "x", data: "x".repeat(1_000_000) }));
 const paused = connect(port, "127.0.0.1").on("error", () => {}).pause();
 paused.write("GET /big HTTP/1.1\r\nhost: x\r\n\r\n");
-while (!responses[1]?.writableNeedDrain) await setTimeout(10);
-await setTimeout(100);
+// Until the system takes nothing more for it.
+for (let [still, written] = [0, 0]; still < 20; await setTimeout(10)) {
+  const { writableNeedDrain, socket } = responses[1] ?? {};
+  still = writableNeedDrain && socket.bytesWritten === written ? still + 1 : 0;
+  written = socket?.bytesWritten;
+}
 const cut = once(responses[1], "close");
 await streams.close();
 if ((await reader.next()).done) console.log("response ended");
-await Promise.race([cut.then(() => console.log("slow reader cut")), setTimeout(5_000, undefined, { ref: false })]);
+await Promise.race([cut.then(() => console.log("slow reader cut")), setTimeout(60_000, undefined, { ref: false })]);
 if (signal.aborted) console.log("producer told");
 await streams.append("s", answer(1)).catch((error) => error instanceof Unavailable && console.log("refused afterwards"));
 server.close();

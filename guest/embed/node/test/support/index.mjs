@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
 /** `count` records of one message, one JSON text each. */
 export function answer(count) {
   const step = { event: "on_run_step", data: { id: "step-1", index: 0, type: "message_creation", stepDetails: { type: "message_creation", message_creation: { message_id: "m" } } } };
@@ -30,4 +33,23 @@ export async function* follow(url, lastEventId, signal) {
       if (frame.data) yield frame;
     }
   }
+}
+
+/** Waits until it is so. */
+export async function until(what, isSo) {
+  for (const end = Date.now() + 60_000; !(await isSo()); ) {
+    if (Date.now() > end) throw new Error(`not within a minute: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The first line that a process prints, its address mostly. Errors: it has ended before. */
+export async function firstLine(child) {
+  const [line, gone] = [once(createInterface(child.stdout), "line"), once(child, "exit")];
+  const ended = gone.then(([code, signal]) => {
+    throw new Error(`it has ended (${code ?? signal}) before it said anything`);
+  });
+  line.catch(() => {});
+  ended.catch(() => {});
+  return (await Promise.race([line, ended]))[0];
 }

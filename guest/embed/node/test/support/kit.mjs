@@ -12,7 +12,7 @@ export function kitOf(component) {
   cpSync(join(here, "dist"), join(folder, "dist"), { recursive: true });
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
   const file = join(here, "../../../target", component);
-  const made = spawnSync(process.execPath, [join(here, "scripts/generate.mjs"), join(folder, "generated")], { env: { ...process.env, REJOIN_COMPONENT: file }, encoding: "utf8" });
+  const made = spawnSync(process.execPath, [join(here, "scripts/generate.mjs"), join(folder, "generated")], { env: { ...process.env, REJOIN_COMPONENT: file }, encoding: "utf8", timeout: 50_000 });
   if (made.status !== 0) throw new Error(`cannot transpile ${file} (cargo xtask test makes it): ${made.stderr}`);
   return {
     load: () => import(pathToFileURL(join(folder, "dist/index.js")).href),
