@@ -84,7 +84,8 @@ export class Link {
         return await sent(this.#redis, command);
       } catch (error) {
         const { name, message } = error as Error;
-        const isDropped = name !== "ReplyError" && !this.isUp && !this.#closed;
+        if (this.#closed) throw closed();
+        const isDropped = name !== "ReplyError" && !this.isUp;
         if (!isDropped || Date.now() >= until) throw failed(message, error);
       }
     }

@@ -46,6 +46,7 @@ export async function startRedis() {
       url: `redis://127.0.0.1:${port}`,
       port,
       client,
+      signal: (name) => child.kill(name),
       async stop() {
         await stop();
         rmSync(folder, { recursive: true, force: true });
