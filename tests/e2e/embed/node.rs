@@ -7,10 +7,10 @@ use rejoin_tests::command::program;
 use rejoin_tests::foreign;
 use tokio::process::Command;
 
-/// Longer than all of it takes on a machine that is busy with other tests.
-const ALL_MAX: Duration = Duration::from_secs(420);
+/// Longer than all of it takes on a machine that is busy with other tests. Each test has its own limit, and is named when it hangs.
+const ALL_MAX: Duration = Duration::from_secs(600);
 /// As many tests as there are at least: fewer means that some were not found.
-const TESTS_MIN: u32 = 80;
+const TESTS_MIN: u32 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_test_of_the_kit_for_node_passes() -> Result<()> {

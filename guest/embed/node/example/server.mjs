@@ -13,7 +13,9 @@ async function model(question, signal) {
   const messages = [{ role: "user", content: question }];
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
   const body = JSON.stringify({ model: "gpt-4o-mini", stream: true, messages });
-  return (await fetch("https://api.openai.com/v1/chat/completions", { method: "POST", headers, body, signal })).body;
+  const said = await fetch("https://api.openai.com/v1/chat/completions", { method: "POST", headers, body, signal });
+  if (!said.ok) throw new Error(`the model answers ${said.status}: ${await said.text()}`);
+  return said.body;
 }
 
 /** Stands for the model where there is none: some words each second, until it is told to stop. */
