@@ -99,6 +99,22 @@ test("connections on which nothing is said any more are dropped: others are made
   }
 });
 
+test("a store that closes does not wait for a Redis that has fallen silent", async () => {
+  const streams = new Streams({ store: new RedisStore({ url: redis.url, prefix: "silent" }) });
+  const { job } = await streams.create("s", {}, { userId: "u" });
+  const leave = streams.rooms.join("s", () => {}, true);
+  redis.signal("SIGSTOP");
+  try {
+    const [asked, appended] = [streams.store.head("s"), streams.append("s", answer(1), { generation: job.generation })];
+    const told = Promise.all([assert.rejects(asked, /this store is closed/), assert.rejects(appended, /is closed/)]);
+    await Promise.all([streams.close(), told]);
+    leave();
+  } finally {
+    redis.signal("SIGCONT");
+  }
+  await isAlone();
+});
+
 test("so many commands wait for Redis, and no more; whoever waits is told when the store closes", async () => {
   const store = new RedisStore({ url: `redis://127.0.0.1:${await freePort()}` });
   const waiting = Array.from({ length: 65_536 }, () => store.head("s").catch((error) => error));
