@@ -133,6 +133,38 @@ test("a Redis that refuses who asks says so at once, and what names no Redis is 
   for (const url of ["localhost:6379", "http://localhost", "redis://localhost/x", "redis://localhost/1/2"]) assert.throws(() => new RedisStore({ url }), /the url of a Redis is/, url);
 });
 
+test("readers that leave at any step leave nothing behind", async () => {
+  const streams = new Streams({ store: new RedisStore({ url: redis.url, prefix: "leave" }) });
+  let [over, begun] = [0, 0];
+  const server = createServer((request, response) => {
+    begun += 1;
+    void subscribe(streams, "s", request, response).finally(() => (over += 1));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const followed = async () => (await redis.client.pubsub("NUMSUB", "leave:{s}:wake"))[1];
+  try {
+    await streams.create("s", {}, { userId: "u" });
+    await streams.append("s", JSON.stringify({ event: "x", data: "x".repeat(100_000) }));
+    for (let turns = 0; turns < 60; turns += 1) {
+      const socket = connect(server.address().port, "127.0.0.1").on("error", () => {});
+      await once(socket, "connect");
+      // Every other one comes back to a state, and every third takes nothing.
+      socket.write(`GET /?resume=${turns % 2 === 0} HTTP/1.1\r\nhost: x\r\n\r\n`);
+      if (turns % 3) socket.resume();
+      const appended = streams.append("s", answer(1));
+      for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
+      socket.destroy();
+      await appended;
+    }
+    await until("all have left", () => begun > 0 && over === begun);
+    await until("nobody listens at Redis", async () => (await followed()) === 0);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    await streams.close();
+  }
+});
+
 test("a reader that waits in a pipeline and leaves is let go, and so is one that takes nothing", async () => {
   const streams = new Streams({ store: new MemoryStore() });
   let [over, begun] = [0, 0];
