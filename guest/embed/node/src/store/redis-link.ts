@@ -85,8 +85,8 @@ export class Link {
       } catch (error) {
         const { name, message } = error as Error;
         if (this.#closed) throw closed();
-        const isDropped = name !== "ReplyError" && !this.isUp;
-        if (!isDropped || Date.now() >= until) throw failed(message, error);
+        if (name === "ReplyError") throw failed(message, error);
+        if (this.isUp || Date.now() >= until) throw this.#away(message === LATE ? "it does not answer" : "connections to it drop", error);
       }
     }
   }
@@ -120,6 +120,10 @@ export class Link {
     if (isFinal(error)) for (const go of [...this.#waiting]) go(failed(error.message, error));
   }
 
+  #away(what: string, cause: unknown): Unavailable {
+    return new Unavailable(`Redis cannot be reached: ${this.#why?.message ?? what}`, { cause });
+  }
+
   #connected(until: number): Promise<void> {
     if (this.#closed) throw closed();
     if (this.#why && isFinal(this.#why)) throw failed(this.#why.message, this.#why);
@@ -131,12 +135,14 @@ export class Link {
         if (error) reject(error);
         else resolve();
       };
-      const late = setTimeout(() => go(new Unavailable(`Redis cannot be reached: ${this.#why?.message ?? "it does not answer"}`, { cause: this.#why })), until - Date.now());
+      const late = setTimeout(() => go(this.#away("it does not answer", this.#why)), until - Date.now());
       this.#waiting.add(go);
     });
   }
 }
 
+/** What the client says of a command that had no answer within `commandTimeout`. */
+const LATE = "Command timed out";
 const closed = (): Unavailable => new Unavailable("this store is closed");
 const isFinal = (error: Error): boolean => !(failed(error.message) instanceof Unavailable);
 const isUp = (redis: Redis): boolean => redis.status === "ready" && redis.stream.writable;
@@ -148,7 +154,7 @@ async function sent<T>(redis: Redis, command: (redis: Redis) => Promise<T>): Pro
   try {
     return await command(redis);
   } catch (error) {
-    const isSilent = (error as Error).message === "Command timed out" && stream.bytesRead === bytesRead;
+    const isSilent = (error as Error).message === LATE && stream.bytesRead === bytesRead;
     if (isSilent && redis.stream === stream && stream.writable) redis.disconnect(true);
     throw error;
   }
