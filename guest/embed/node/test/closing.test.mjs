@@ -20,7 +20,7 @@ before(async () => {
 after(() => redis?.stop());
 
 /** Turns of the event loop after which streams are closed: a few more than it takes until the first records are appended. */
-const TURNS = 100;
+const TURNS = 60;
 
 /** What `leaving.mjs` finds wrong with a Redis at `url`. It ends by itself. */
 async function left(url) {
