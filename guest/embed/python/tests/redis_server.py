@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -37,7 +38,8 @@ class Server:
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         except FileNotFoundError as missing:
             raise FileNotFoundError("redis-server cannot be started: apt-get install redis-server") from missing
-        self.client: Any = Redis(unix_socket_path=self.path)
+        # A server that hangs is an error, not a wait for ever.
+        self.client: Any = Redis(unix_socket_path=self.path, socket_timeout=PATIENCE_S)
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -50,6 +52,13 @@ class Server:
                 time.sleep(0.02)
         self.url = f"redis://127.0.0.1:{self.port}" if tcp else f"unix://{self.path}"
 
+    def pause(self) -> None:
+        """From now on it says nothing, and takes what fits into the kernel, until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         self.client.close()
         self._process.kill()
@@ -60,7 +69,7 @@ class Server:
 class Way:
     """A way to a server: `cut` drops all that go over it, and lets nobody in until `mend`.
 
-    `lose`: of so many commands that contain `losing` the answer is lost, with the connection. `lost` counts them.
+    `accepted` counts those who came. `lose`: of so many commands that contain `losing` the answer is lost, with the connection. `lost` counts them.
     """
 
     def __init__(self, server: Server) -> None:
@@ -68,6 +77,7 @@ class Way:
         self.path = f"{server.path}-way"
         self.url = f"unix://{self.path}"
         self.lose, self.lost, self.losing = 0, 0, b"EVALSHA"
+        self.accepted = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Server | None = None
@@ -76,8 +86,13 @@ class Way:
     def connections(self) -> int:
         return len(self._tasks)
 
+    @property
+    def is_open(self) -> bool:
+        return self._listening is not None and self._listening.is_serving()
+
     async def mend(self) -> None:
-        self._listening = await asyncio.start_unix_server(self._serve, self.path)
+        if not self.is_open:
+            self._listening = await asyncio.start_unix_server(self._serve, self.path)
 
     async def cut(self) -> None:
         if self._listening:
@@ -92,10 +107,16 @@ class Way:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
+        self.accepted += 1
         try:
             there_reader, there = await asyncio.open_unix_connection(self._server.path)
         except OSError:
             writer.transport.abort()
+            return
+        if not self.is_open:
+            # It was cut meanwhile.
+            for end in (writer, there):
+                end.transport.abort()
             return
         # From here on: whoever cuts waits for their end.
         self._tasks.add(task)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from unittest import mock
 
+from limits import Case, Limited
 from rejoin_core import Aggregator, Append, Cursor, Entry, Job, Limits, MemoryStore, Overloaded, Refused, Session
 from rejoin_core import Streams, Ticket, component
 from rejoin_core.component import Instance
@@ -22,7 +23,7 @@ from rejoin_core.deadline import CALL_TICKS, Ticker
 from support import Distant, answer, delta, read
 
 
-class Bounds(unittest.IsolatedAsyncioTestCase):
+class Bounds(Case):
     async def test_a_stream_id_is_printable_ascii(self) -> None:
         streams = Streams()
         for good in ("a", "chat-1", "a/b", "~!*'()", "x" * 256):
@@ -178,7 +179,7 @@ class Bounds(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((await streams.append("s", answer(2))).appended, 2)
 
 
-class Starting(unittest.TestCase):
+class Starting(Limited):
     def run_there(self, **variables: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-c", "import rejoin_core; print(rejoin_core.fold('[]'))"]
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), **variables}
@@ -193,7 +194,7 @@ class Starting(unittest.TestCase):
         self.assertIn("no component at /nowhere/rejoin.wasm: run `cargo xtask component`", ran.stderr)
 
 
-class Threads(unittest.TestCase):
+class Threads(Limited):
     def test_sessions_of_different_threads_never_hear_of_each_other(self) -> None:
         failures: list[BaseException] = []
 

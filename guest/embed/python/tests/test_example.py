@@ -12,6 +12,7 @@ from unittest import mock
 
 import httpx
 
+from limits import Case, Limited
 from redis_server import Server
 from support import Frame, parse
 
@@ -19,7 +20,7 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "example"
 PATIENCE_S = 30.0
 
 
-class Example(unittest.TestCase):
+class Example(Limited):
     def setUp(self) -> None:
         self.url = self.start()
 
@@ -96,7 +97,7 @@ class Example(unittest.TestCase):
         self.assertTrue(json.loads(self.frames(1000)[-1].data)["aborted"])
 
 
-class Model(unittest.IsolatedAsyncioTestCase):
+class Model(Case):
     async def test_a_model_that_fails_ends_its_job(self) -> None:
         with mock.patch.object(sys, "path", [str(EXAMPLE), *sys.path]):
             import app

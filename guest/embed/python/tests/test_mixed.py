@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from limits import Case
 from redis_server import PATIENCE_S, Server
 from rejoin_core import Refused, Streams
 from rejoin_core.redis import RedisStore
@@ -67,7 +68,7 @@ async def follow(client: httpx.AsyncClient, url: str, after: str) -> AsyncGenera
                 yield frame
 
 
-class Mixed(unittest.IsolatedAsyncioTestCase):
+class Mixed(Case):
     async def asyncSetUp(self) -> None:
         self.redis = Server(tcp=True)
         self.addCleanup(self.redis.stop)

@@ -5,11 +5,12 @@ import json
 import unittest
 from collections.abc import AsyncIterator
 
+from limits import Case
 from rejoin_core import Append, Cursor, Entry, Limits, MemoryStore, Producer, Refused, Streams, Written, reader
 from support import Distant, answer, delta, parse, read, take
 
 
-class Reading(unittest.IsolatedAsyncioTestCase):
+class Reading(Case):
     async def test_a_reader_that_leaves_after_any_record_misses_nothing_and_gets_nothing_twice(self) -> None:
         streams, lines = Streams(), answer(40)
         await streams.create("s", user_id="u")
@@ -122,7 +123,7 @@ class Reading(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([frame.data for frame in found[:-1]], sent)
 
 
-class Writing(unittest.IsolatedAsyncioTestCase):
+class Writing(Case):
     async def test_an_abort_by_another_process_has_one_winner_and_stops_the_producer(self) -> None:
         streams = Streams(Distant())
         there = Streams(streams.store)

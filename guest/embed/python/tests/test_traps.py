@@ -8,13 +8,14 @@ import signal
 import time
 import unittest
 
+from limits import Case
 from rejoin_core import Aggregator, LimitExceeded, MemoryStore, Producer, Refused, Session, Streams, Trapped
 from support import answer, delta, read, trapping
 
 PANIC, SPIN, MEMORY = (json.dumps({"event": f"test_trap_{kind}", "data": {}}) for kind in ("panic", "spin", "memory"))
 
 
-class Traps(unittest.IsolatedAsyncioTestCase):
+class Traps(Case):
     def setUp(self) -> None:
         patch = trapping()
         patch.start()
