@@ -9,7 +9,12 @@ import sys
 import unittest
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from types import MethodType
 from typing import Any
+
+
+# Of one wait, for what comes at once on a machine that has nothing else to do.
+PATIENCE_S = 30.0
 
 
 class Limited(unittest.TestCase):
@@ -50,7 +55,8 @@ class Case(Limited, unittest.IsolatedAsyncioTestCase):
         for part in (name, "asyncSetUp", "asyncTearDown"):
             work = getattr(self, part, None)
             if inspect.iscoroutinefunction(work):
-                setattr(self, part, self._limited(work))
+                # A method, as unittest expects it of one that is named.
+                setattr(self, part, MethodType(self._limited(getattr(type(self), part)), self))
 
     def addAsyncCleanup(self, work: Callable[..., Awaitable[Any]], /, *given: Any, **more: Any) -> None:
         super().addAsyncCleanup(self._limited(work), *given, **more)

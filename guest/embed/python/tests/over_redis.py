@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from limits import Case
-from redis_server import PATIENCE_S, Server, Way
+from limits import PATIENCE_S, Case
+from redis_server import Server, Way
 from rejoin_core import Limits, Streams
 from rejoin_core.redis import RedisStore
 

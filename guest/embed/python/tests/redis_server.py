@@ -16,8 +16,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-PATIENCE_S = 30.0
-
+from limits import PATIENCE_S
 
 def _free_port() -> int:
     with socket.socket() as one:
@@ -31,15 +30,27 @@ class Server:
     def __init__(self, *, tcp: bool = False) -> None:
         self._folder = tempfile.mkdtemp(prefix="rejoin-python-")
         self.path = str(Path(self._folder) / "socket")
-        self.port = _free_port() if tcp else 0
+        # A server that hangs is an error, not a wait for ever.
+        self.client: Any = Redis(unix_socket_path=self.path, socket_timeout=PATIENCE_S)
+        for left in reversed(range(5)):
+            try:
+                self._start(_free_port() if tcp else 0)
+                break
+            except ConnectionError:
+                # Somebody else may have taken the port meanwhile.
+                if not (tcp and left):
+                    self.stop()
+                    raise
+        self.url = f"redis://127.0.0.1:{self.port}" if tcp else f"unix://{self.path}"
+
+    def _start(self, port: int) -> None:
+        self.port = port
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.path]
         command += ["--dir", self._folder, "--save", ""]
         try:
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         except FileNotFoundError as missing:
             raise FileNotFoundError("redis-server cannot be started: apt-get install redis-server") from missing
-        # A server that hangs is an error, not a wait for ever.
-        self.client: Any = Redis(unix_socket_path=self.path, socket_timeout=PATIENCE_S)
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -47,10 +58,9 @@ class Server:
                 break
             except ConnectionError:
                 if self._process.poll() is not None or time.monotonic() > end:
-                    self.stop()
+                    self._process.kill()
                     raise
                 time.sleep(0.02)
-        self.url = f"redis://127.0.0.1:{self.port}" if tcp else f"unix://{self.path}"
 
     def pause(self) -> None:
         """From now on it says nothing, and takes what fits into the kernel, until `go_on`."""
@@ -69,7 +79,8 @@ class Server:
 class Way:
     """A way to a server: `cut` drops all that go over it, and lets nobody in until `mend`.
 
-    `accepted` counts those who came. `lose`: of so many commands that contain `losing` the answer is lost, with the connection. `lost` counts them.
+    `accepted` counts those who came. `lose`: of so many commands that contain `losing` the answer is lost, with the
+    connection. `lost` counts them.
     """
 
     def __init__(self, server: Server) -> None:

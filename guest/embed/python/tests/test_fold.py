@@ -70,7 +70,7 @@ def with_room(test: Callable[[], None]) -> None:
     depth, size = sys.getrecursionlimit(), threading.stack_size(256 << 20)
     sys.setrecursionlimit(100_000)
     try:
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join()
     finally:

@@ -7,9 +7,8 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
-from limits import Limited
+from limits import PATIENCE_S, Limited
 from over_redis import OverRedis, OverWay, is_, replica, until
-from redis_server import PATIENCE_S
 from rejoin_core import Closed, Limits, Overloaded, Streams, Unavailable
 from rejoin_core.redis import RedisStore
 from rejoin_core.shared import Shared

@@ -10,9 +10,8 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
-from limits import Case
+from limits import PATIENCE_S, Case
 from over_redis import OverWay, is_, replica, until
-from redis_server import PATIENCE_S
 from rejoin_core import Closed, MemoryStore, Producer, Refused, Streams
 from rejoin_core.redis import RedisStore
 from rejoin_core.redis.link import CONNECTIONS_MAX
