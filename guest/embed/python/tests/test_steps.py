@@ -10,6 +10,8 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
+from redis.exceptions import ConnectionError
+
 from limits import PATIENCE_S, Case
 from over_redis import OverWay, is_, replica, until
 from rejoin_core import Closed, MemoryStore, Producer, Refused, Streams
@@ -158,10 +160,11 @@ class InRedis(OverWay):
             with self.subTest(steps=at):
                 await self.way.mend()
                 _, job = await self.here.create("s", user_id="u")
-                store = RedisStore(self.way.url, wait_s=0.1)
+                store = RedisStore(self.way.url, wait_s=PATIENCE_S)
                 streams = Streams(store)
                 store.readers("s", True)
                 await store.job("s")
+                store._link._wait_s = 0.1
                 works = [streams.stopped("s", job.generation), read(streams), streams.append("s", delta("x"))]
                 tasks = [asyncio.ensure_future(work) for work in works]
                 await steps(at // 2)
@@ -236,14 +239,24 @@ class InRedis(OverWay):
 
         before = sockets()
         with mock.patch("rejoin_core.redis.link._ANSWER_MAX_S", 0.1):
-            store = RedisStore(self.server.url, wait_s=0.0)
+            store = RedisStore(self.server.url, wait_s=PATIENCE_S)
         # Once each of them is there.
         await asyncio.gather(*(store.job(f"s{at}") for at in range(4)))
+        store._link._wait_s = 0.0
         self.server.pause()
         large = "x" * (8 << 20)
         writing = [asyncio.create_task(store._link.run("SET", "large", large)) for _ in range(4)]
         await asyncio.gather(*writing, return_exceptions=True)
         await until(lambda: is_(lambda: sockets() == before))
+        await store.close()
+
+    async def test_nothing_is_sent_to_a_connection_that_is_lost(self) -> None:
+        store = RedisStore(self.way.url)
+        connection = store._link.listener()
+        await connection.connect()
+        connection._writer.transport.abort()
+        with self.assertRaisesRegex(ConnectionError, "is lost"):
+            await connection.send_command("PING")
         await store.close()
 
     async def test_a_store_that_is_closed_connects_no_more(self) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.exceptions import ConnectionError
 
 
-def ending(kind: type, is_closed: Callable[[], bool], writers: set[asyncio.StreamWriter]) -> type:
-    """`kind` of connection (TCP, TLS or socket) for one link, whose open connections are `writers`."""
+def ending(kind: type, is_closed: Callable[[], bool], made: set[Any]) -> type:
+    """`kind` of connection (TCP, TLS or socket) for one link; those of it that are open are in `made`."""
 
     # redis-py is typed in parts.
     base: Any = kind
@@ -23,7 +22,7 @@ def ending(kind: type, is_closed: Callable[[], bool], writers: set[asyncio.Strea
                 await super()._connect()
             finally:
                 if self._writer:
-                    writers.add(self._writer)
+                    made.add(self)
             if is_closed():
                 await self.disconnect()
                 raise ConnectionError("the store is closed")
@@ -33,9 +32,16 @@ def ending(kind: type, is_closed: Callable[[], bool], writers: set[asyncio.Strea
 
             Cut, not closed: that would first send what is left, and a server that takes nothing keeps it for ever.
             """
-            if writer := self._writer:
-                writer.transport.abort()
-                writers.discard(writer)
+            if self._writer:
+                self._writer.transport.abort()
+            made.discard(self)
             await super().disconnect(nowait=True, **told)
+
+        async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+            # Before Python 3.13.6 `writelines` to a transport that is lost makes the loop wait for its number, and whoever
+            # gets that number next is never heard.
+            if self._writer is None or self._writer.transport.is_closing():
+                raise ConnectionError("the connection is lost")
+            await super()._send_packed_command(command)
 
     return Connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -85,8 +85,9 @@ class Link:
             protocol=2,
         )
         self._wait_s, self.closed = wait_s, False
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._pool.connection_class = ending(self._pool.connection_class, lambda: self.closed, self._writers)
+        # Those that are open, of the pool or not.
+        self._connections: set[Any] = set()
+        self._pool.connection_class = ending(self._pool.connection_class, lambda: self.closed, self._connections)
         self._redis: Any = Redis(connection_pool=self._pool)
         self._under_way: set[asyncio.Future[Any]] = set()
         self.db = int(self._pool.connection_kwargs.get("db") or 0)
@@ -121,7 +122,7 @@ class Link:
             meaning = _meaning(error)
             if isinstance(meaning, Away):
                 # The others that wait here lead to where this one led.
-                await self._end_idle()
+                await self._leave(self._pool._available_connections)
             raise meaning from error
 
     async def _whole(self, command: Awaitable[Any]) -> Any:
@@ -176,25 +177,17 @@ class Link:
         even where this is cancelled.
         """
         self.closed = True
-        self._cut()
+        await self._leave(self._connections)
         try:
             if self._under_way:
                 await asyncio.wait(set(self._under_way), timeout=_CLOSE_MAX_S)
         finally:
-            try:
-                await end(self._under_way)
-            finally:
-                await self._end_idle()
+            await end(self._under_way)
 
-    async def _end_idle(self) -> None:
+    async def _leave(self, connections: Iterable[Any]) -> None:
         # Not by the pool's own `disconnect`: it comes a step later, when a command may have taken one of them.
-        for connection in list(self._pool._available_connections):
+        for connection in list(connections):
             await connection.disconnect()
-
-    def _cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
 
 
 # What the end of a connection is told by.
