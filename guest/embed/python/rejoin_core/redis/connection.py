@@ -38,8 +38,8 @@ def ending(kind: type, is_closed: Callable[[], bool], made: set[Any]) -> type:
             await super().disconnect(nowait=True, **told)
 
         async def _send_packed_command(self, command: Iterable[bytes]) -> None:
-            # Before Python 3.13.6 `writelines` to a transport that is lost makes the loop wait for its number, and whoever
-            # gets that number next is never heard.
+            # Where `writelines` does not look whether its transport is lost (seen in Python 3.13.0), the loop goes on to watch
+            # that one's number, and does not hear whoever gets it next.
             if self._writer is None or self._writer.transport.is_closing():
                 raise ConnectionError("the connection is lost")
             await super()._send_packed_command(command)
