@@ -18,6 +18,7 @@ from .memory import MemoryStore
 from .session import Limits, Producer, Pushed, Session
 from .sessions import Sessions
 from .store import Closed, Store, Told, Unavailable
+from .tasks import end
 from .text import json_text, lines_of
 from .translator import Dialect, Lines, Translated, Translator
 from .types import Cursor, Entry, Job, stream_id_error
@@ -89,8 +90,7 @@ class Streams:
 
     async def __aexit__(self, *_error: object) -> None:
         if self._sweeper:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
+            await end([self._sweeper])
 
     async def create(
         self,

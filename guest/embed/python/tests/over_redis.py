@@ -1,12 +1,12 @@
 """What the tests over one real Redis share: replicas in this process, and waiting for what must come."""
 
 import asyncio
-import unittest
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from redis_server import PATIENCE_S, Server, Way
+from limits import PATIENCE_S, Case
+from redis_server import Server, Way
 from rejoin_core import Limits, Streams
 from rejoin_core.redis import RedisStore
 
@@ -31,7 +31,7 @@ async def is_(look: Callable[[], bool]) -> bool:
     return look()
 
 
-class OverRedis(unittest.IsolatedAsyncioTestCase):
+class OverRedis(Case):
     server: Server
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,8 +16,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-PATIENCE_S = 30.0
-
+from limits import PATIENCE_S
 
 def _free_port() -> int:
     with socket.socket() as one:
@@ -30,14 +30,27 @@ class Server:
     def __init__(self, *, tcp: bool = False) -> None:
         self._folder = tempfile.mkdtemp(prefix="rejoin-python-")
         self.path = str(Path(self._folder) / "socket")
-        self.port = _free_port() if tcp else 0
+        # A server that hangs is an error, not a wait for ever.
+        self.client: Any = Redis(unix_socket_path=self.path, socket_timeout=PATIENCE_S)
+        for left in reversed(range(5)):
+            try:
+                self._start(_free_port() if tcp else 0)
+                break
+            except ConnectionError:
+                # Somebody else may have taken the port meanwhile.
+                if not (tcp and left):
+                    self.stop()
+                    raise
+        self.url = f"redis://127.0.0.1:{self.port}" if tcp else f"unix://{self.path}"
+
+    def _start(self, port: int) -> None:
+        self.port = port
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.path]
         command += ["--dir", self._folder, "--save", ""]
         try:
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         except FileNotFoundError as missing:
             raise FileNotFoundError("redis-server cannot be started: apt-get install redis-server") from missing
-        self.client: Any = Redis(unix_socket_path=self.path)
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -45,10 +58,16 @@ class Server:
                 break
             except ConnectionError:
                 if self._process.poll() is not None or time.monotonic() > end:
-                    self.stop()
+                    self._process.kill()
                     raise
                 time.sleep(0.02)
-        self.url = f"redis://127.0.0.1:{self.port}" if tcp else f"unix://{self.path}"
+
+    def pause(self) -> None:
+        """From now on it says nothing, and takes what fits into the kernel, until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self.client.close()
@@ -60,7 +79,8 @@ class Server:
 class Way:
     """A way to a server: `cut` drops all that go over it, and lets nobody in until `mend`.
 
-    `lose`: of so many commands that contain `losing` the answer is lost, with the connection. `lost` counts them.
+    `accepted` counts those who came. `lose`: of so many commands that contain `losing` the answer is lost, with the
+    connection. `lost` counts them.
     """
 
     def __init__(self, server: Server) -> None:
@@ -68,6 +88,7 @@ class Way:
         self.path = f"{server.path}-way"
         self.url = f"unix://{self.path}"
         self.lose, self.lost, self.losing = 0, 0, b"EVALSHA"
+        self.accepted = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Server | None = None
@@ -76,8 +97,13 @@ class Way:
     def connections(self) -> int:
         return len(self._tasks)
 
+    @property
+    def is_open(self) -> bool:
+        return self._listening is not None and self._listening.is_serving()
+
     async def mend(self) -> None:
-        self._listening = await asyncio.start_unix_server(self._serve, self.path)
+        if not self.is_open:
+            self._listening = await asyncio.start_unix_server(self._serve, self.path)
 
     async def cut(self) -> None:
         if self._listening:
@@ -92,10 +118,16 @@ class Way:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
+        self.accepted += 1
         try:
             there_reader, there = await asyncio.open_unix_connection(self._server.path)
         except OSError:
             writer.transport.abort()
+            return
+        if not self.is_open:
+            # It was cut meanwhile.
+            for end in (writer, there):
+                end.transport.abort()
             return
         # From here on: whoever cuts waits for their end.
         self._tasks.add(task)

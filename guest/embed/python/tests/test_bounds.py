@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from unittest import mock
 
+from limits import PATIENCE_S, Case, Limited
 from rejoin_core import Aggregator, Append, Cursor, Entry, Job, Limits, MemoryStore, Overloaded, Refused, Session
 from rejoin_core import Streams, Ticket, component
 from rejoin_core.component import Instance
@@ -22,7 +23,7 @@ from rejoin_core.deadline import CALL_TICKS, Ticker
 from support import Distant, answer, delta, read
 
 
-class Bounds(unittest.IsolatedAsyncioTestCase):
+class Bounds(Case):
     async def test_a_stream_id_is_printable_ascii(self) -> None:
         streams = Streams()
         for good in ("a", "chat-1", "a/b", "~!*'()", "x" * 256):
@@ -178,11 +179,11 @@ class Bounds(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((await streams.append("s", answer(2))).appended, 2)
 
 
-class Starting(unittest.TestCase):
+class Starting(Limited):
     def run_there(self, **variables: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-c", "import rejoin_core; print(rejoin_core.fold('[]'))"]
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), **variables}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE_S)
 
     def test_the_component_starts_where_there_is_no_home_to_write_to(self) -> None:
         ran = self.run_there(HOME=os.devnull)
@@ -193,7 +194,7 @@ class Starting(unittest.TestCase):
         self.assertIn("no component at /nowhere/rejoin.wasm: run `cargo xtask component`", ran.stderr)
 
 
-class Threads(unittest.TestCase):
+class Threads(Limited):
     def test_sessions_of_different_threads_never_hear_of_each_other(self) -> None:
         failures: list[BaseException] = []
 
@@ -213,7 +214,7 @@ class Threads(unittest.TestCase):
             except BaseException as failure:
                 failures.append(failure)
 
-        threads = [threading.Thread(target=work, args=(f"t{at}",)) for at in range(4)]
+        threads = [threading.Thread(target=work, args=(f"t{at}",), daemon=True) for at in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -225,15 +226,19 @@ class Threads(unittest.TestCase):
 
         def asked(_name: str, _arguments: object) -> None:
             inside.set()
-            leave.wait(10)
+            leave.wait(PATIENCE_S)
 
-        instance = Instance(asked)
+        # However long it stays inside.
+        with mock.patch("rejoin_core.component.CALL_TICKS", 1 << 30):
+            self.two_threads(Instance(asked), inside, leave)
+
+    def two_threads(self, instance: Instance, inside: threading.Event, leave: threading.Event) -> None:
         limits = (1 << 20, 10, 1 << 20, 1000, 1000)
         session = instance.call("session", "[static]session.open", "s", None, None, limits)
         arguments = ("session", "[method]session.create", session, "u", None, "{}")
-        create = threading.Thread(target=instance.call, args=arguments)
+        create = threading.Thread(target=instance.call, args=arguments, daemon=True)
         create.start()
-        self.assertTrue(inside.wait(10))
+        self.assertTrue(inside.wait(PATIENCE_S))
         with self.assertRaises(RuntimeError):
             instance.call("session", "[method]session.head", session)
         leave.set()
@@ -249,7 +254,9 @@ class Threads(unittest.TestCase):
             child = os.fork()
             if child == 0:
                 try:
-                    signal.alarm(10)
+                    # Of its own: timers are not inherited.
+                    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                    signal.alarm(round(PATIENCE_S))
                     os.write(into, str(sessions._new("s", None, None).number).encode())
                     os._exit(0)
                 finally:
@@ -268,7 +275,7 @@ class Threads(unittest.TestCase):
             ticker = Ticker(engine)  # type: ignore[arg-type]
             for calls in (1, 2):
                 ticker.called()
-                end = time.monotonic() + 2
+                end = time.monotonic() + PATIENCE_S
                 while (len(ticks) < calls * (2 * CALL_TICKS + 1) or ticker._awake.is_set()) and time.monotonic() < end:
                     time.sleep(0.001)
             # The tick that sees the call, and the quiet ones: each time it rested then, and not before.

@@ -7,6 +7,7 @@ import unittest
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from limits import Limited
 from rejoin_core import Aggregator, Limits, Refused, Session, fold
 from support import ROOT, SHARED, answer, delta
 
@@ -69,7 +70,7 @@ def with_room(test: Callable[[], None]) -> None:
     depth, size = sys.getrecursionlimit(), threading.stack_size(256 << 20)
     sys.setrecursionlimit(100_000)
     try:
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join()
     finally:
@@ -99,7 +100,7 @@ def in_session(events: list[str], size: int) -> tuple[str, list[str]]:
             assert pushed.appended == len(batch), pushed
     return session._run("content"), logged
 
-class Fold(unittest.TestCase):
+class Fold(Limited):
     def test_every_recorded_log_folds_to_the_recorded_content(self) -> None:
         def test() -> None:
             count = 0

@@ -14,13 +14,13 @@ from typing import Any
 
 import httpx
 
-from redis_server import PATIENCE_S, Server
+from limits import PATIENCE_S, Case
+from redis_server import Server
 from rejoin_core import Refused, Streams
 from rejoin_core.redis import RedisStore
 from support import ROOT, Frame, answer, parse
 
 STREAMS, RECORDS = 10, 40
-ALL_MAX_S = 150.0
 PROGRAM = os.environ.get("REJOIN_PROGRAM") or str(ROOT / "target" / "debug" / "rejoin")
 
 
@@ -67,7 +67,9 @@ async def follow(client: httpx.AsyncClient, url: str, after: str) -> AsyncGenera
                 yield frame
 
 
-class Mixed(unittest.IsolatedAsyncioTestCase):
+class Mixed(Case):
+    limit_s = 180.0
+
     async def asyncSetUp(self) -> None:
         self.redis = Server(tcp=True)
         self.addCleanup(self.redis.stop)
@@ -77,7 +79,7 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
         for host in self.hosts:
             await host.start()
             self.addAsyncCleanup(host.kill)
-        self.client = httpx.AsyncClient(timeout=10.0)
+        self.client = httpx.AsyncClient(timeout=PATIENCE_S)
         self.addAsyncCleanup(self.client.aclose)
         # Of its own: those who hop away leave connections that are given back later.
         self.reader = httpx.AsyncClient(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
@@ -89,7 +91,7 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
         kind = "application/x-ndjson" if path.endswith("/events") else "application/json"
         sent = {"content-type": kind, **{name.replace("_", "-"): value for name, value in headers.items()}}
         said, clock = "", asyncio.get_running_loop().time
-        end_s = clock() + PATIENCE_S
+        end_s = clock() + 2 * PATIENCE_S
         while True:
             self.assertLess(clock(), end_s, said)
             try:
@@ -121,14 +123,18 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
 
         async def some() -> None:
             url = f"{self.hosts[turn % 2].url}/v1/streams/{name}/events"
+            # So many, not so long: it comes to the end whatever the pace.
+            last = len(found) + random.randint(1, 8)
             async with aclosing(follow(self.reader, url, found[-1].id if found else "")) as frames:
                 async for frame in frames:
                     found.append(frame)
+                    if len(found) >= last:
+                        return
 
         while not found or "final" not in json.loads(found[-1].data):
             try:
-                await asyncio.wait_for(some(), random.uniform(0.05, 0.5))
-            except (asyncio.TimeoutError, httpx.TransportError):
+                await some()
+            except httpx.TransportError:
                 pass
             except httpx.HTTPStatusError as error:
                 self.assertGreaterEqual(error.response.status_code, 500, error)
@@ -137,9 +143,6 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
         return found
 
     async def test_both_serve_the_same_streams_each_dies_once_and_nobody_misses_or_repeats_a_record(self) -> None:
-        await asyncio.wait_for(self.all(), ALL_MAX_S)
-
-    async def all(self) -> None:
         names = [f"mixed-{at}" for at in range(STREAMS)]
         lines = [[line.replace('"s"', f'"{name}"') for line in answer(RECORDS)] for name in names]
         producing = [asyncio.create_task(self.produce(name, at, lines[at])) for at, name in enumerate(names)]
@@ -151,8 +154,10 @@ class Mixed(unittest.IsolatedAsyncioTestCase):
             while self.appended < STREAMS * RECORDS * (at + 1) // 4:
                 await asyncio.sleep(0.01)
             await host.kill()
-            await asyncio.sleep(0.3)
-            self.assertLess(self.appended, STREAMS * RECORDS, "it was still at work")
+            # The other one does all of it for a while.
+            alone = min(self.appended + 3 * STREAMS, STREAMS * RECORDS)
+            while self.appended < alone:
+                await asyncio.sleep(0.01)
             await host.start()
         await asyncio.gather(*producing)
         for at, frames in enumerate(await asyncio.gather(*reading)):

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from limits import PATIENCE_S
 from over_redis import OverRedis, OverWay, is_, replica, until
-from redis_server import PATIENCE_S
 from rejoin_core import Overloaded, Producer, Refused, Unavailable
 from rejoin_core.redis import RedisStore
+from rejoin_core.types import now_ms
 from support import answer, delta, read, take
 
 NEVER_S = 3600.0
@@ -175,15 +176,16 @@ class Keeping(OverRedis):
         self.assertEqual([key for key in keys if self.client.pttl(key) <= 0], [])
 
     async def test_a_job_that_is_idle_for_too_long_ends_and_is_forgotten_with_all_that_was_its(self) -> None:
-        async with replica(self.server.url, prefix="short", idle_ms=300, retention_ms=700) as streams:
+        async with replica(self.server.url, prefix="short", idle_ms=300) as streams:
             await streams.create("s", user_id="u")
-            await streams.append("s", answer(2))
             frames = await asyncio.wait_for(read(streams), PATIENCE_S)
             self.assertEqual((frames[-1].event, json.loads(frames[-1].data)["error"]), ("error", "timed out"))
-            await until(lambda: is_(lambda: self.client.hlen("short:{index}:places") == 0))
-            self.assertEqual([key for key in self.client.keys("short:{s}:*") if not key.endswith(b":removed")], [])
-            with self.assertRaises(Refused):
-                await streams.content("s")
+            # The time for which it is kept is over.
+            with mock.patch("rejoin_core.redis.store.now_ms", lambda: now_ms() + 5 * 60_000):
+                await until(lambda: is_(lambda: self.client.hlen("short:{index}:places") == 0))
+                self.assertEqual([key for key in self.client.keys("short:{s}:*") if not key.endswith(b":removed")], [])
+                with self.assertRaises(Refused):
+                    await streams.content("s")
 
     async def test_one_user_has_so_many_active_jobs_and_one_more_in_place_of_another(self) -> None:
         async with replica(self.server.url, jobs_per_user_max=2) as streams:
@@ -255,8 +257,9 @@ class Failing(OverWay):
             self.assertEqual([frame.data for frame in frames[:-1]], lines)
 
     async def test_channels_are_asked_for_again_after_the_connection_was_lost(self) -> None:
-        # The looks at the rows would hide that nobody listens.
-        with mock.patch("rejoin_core.redis.wakes._LOOK_S", NEVER_S):
+        # The looks at the rows would hide that nobody listens, and so would those of a reader before its comments.
+        looks = mock.patch("rejoin_core.redis.wakes._LOOK_S", NEVER_S)
+        with looks, mock.patch("rejoin_core.reader._KEEP_ALIVE_S", NEVER_S):
             async with replica(self.way.url) as streams:
                 await streams.create("s", user_id="u")
                 frames = await streams.subscribe("s")
@@ -273,8 +276,7 @@ class Failing(OverWay):
                     # What is said while nobody listens is found when somebody does again.
                     await self.here.append("s", line)
                     await self.way.mend()
-                    # Sooner than the reader's next comment, which would look, too.
-                    self.assertEqual([frame.data for frame in await asyncio.wait_for(reading, 12)], [line])
+                    self.assertEqual([frame.data for frame in await asyncio.wait_for(reading, PATIENCE_S)], [line])
                 await frames.aclose()
 
     async def test_a_write_whose_answer_was_lost_is_written_once(self) -> None:
@@ -326,6 +328,7 @@ class Failing(OverWay):
                     await streams.append("s", lines[2:4], producer=Producer("p", 2))
             self.assertFalse(reading.done() or stopped.done())
             await self.way.mend()
+            streams.store._link._wait_s = PATIENCE_S
             self.assertEqual((await streams.append("s", lines[2:4], producer=Producer("p", 2))).appended, 2)
             self.assertEqual((await streams.append("s", lines[2:4], producer=Producer("p", 2))).duplicate, 2)
             await streams.append("s", lines[4:])

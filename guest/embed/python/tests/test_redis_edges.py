@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 from unittest import mock
 
+from limits import PATIENCE_S, Limited
 from over_redis import OverRedis, OverWay, is_, replica, until
-from redis_server import PATIENCE_S
 from rejoin_core import Closed, Limits, Overloaded, Streams, Unavailable
 from rejoin_core.redis import RedisStore
 from rejoin_core.shared import Shared
@@ -156,7 +156,7 @@ class Damage(OverWay):
             self.assertIn("RuntimeError: dead", "\n".join(logged.output))
 
 
-class Sharing(unittest.TestCase):
+class Sharing(Limited):
     def test_an_answer_is_shared_however_tasks_begin(self) -> None:
         # From Python 3.12 on a task may run at once, before who made it has it.
         for factory in (None, getattr(asyncio, "eager_task_factory", None)):

@@ -5,13 +5,14 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from limits import Limited
 import traces
 from support import ROOT
 
 FOLDER = ROOT / "tests" / "cases" / "sessions"
 
 
-class Traces(unittest.TestCase):
+class Traces(Limited):
     def test_every_recorded_session_gives_the_same_bytes(self) -> None:
         paths = sorted(FOLDER.glob("*.jsonl"))
         self.assertGreater(len(paths), 0, f"no traces in {FOLDER}")

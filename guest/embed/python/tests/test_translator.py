@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limits import Case
 from rejoin_core import Aggregator, Refused, Streams, Translator
 from rejoin_core.translator import Dialect
 from support import ROOT, SHARED, answer, read
@@ -133,7 +134,7 @@ async def pieces(text: str, longest: int, seed: int) -> AsyncIterator[bytes]:
         at = end
 
 
-class Bodies(unittest.IsolatedAsyncioTestCase):
+class Bodies(Case):
     async def test_every_body_in_any_pieces_becomes_the_content_that_it_says(self) -> None:
         bodies = own() + recorded()
         self.assertEqual([body.seen() for body in bodies[:3]], [SAID] * 3)

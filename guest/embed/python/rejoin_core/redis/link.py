@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -25,12 +24,12 @@ from redis.exceptions import (
 
 from ..component import Overloaded
 from ..store import Closed, Unavailable
+from ..tasks import end
+from .connection import ending
 from .scripts import scripts
 
 T = TypeVar("T")
 
-# How soon a cancel that had no effect is repeated.
-_CANCEL_AGAIN_S = 0.05
 CONNECTIONS_MAX = 16
 # A server that says nothing for this long counts as unreachable.
 _ANSWER_MAX_S = 5.0
@@ -70,26 +69,6 @@ def _meaning(error: Exception) -> Exception:
     return Away(f"Redis cannot be reached: {why}")
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels tasks until they are over: redis-py may keep a cancel to itself, as `wait_for` does before Python 3.12.
-
-    A cancel of who waits here is raised when they are over: they use what it clears away then.
-    """
-    all_of_them, cancelled = list(tasks), False
-    while left := {task for task in all_of_them if not task.done()}:
-        for task in left:
-            task.cancel()
-        try:
-            await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
-        except asyncio.CancelledError:
-            cancelled = True
-    for task in all_of_them:
-        # Looked at, whatever it is: it ends here.
-        task.cancelled() or task.exception()
-    if cancelled:
-        raise asyncio.CancelledError
-
-
 class Link:
     """At most `CONNECTIONS_MAX` connections; who finds none free waits for one. No command waits for ever."""
 
@@ -105,8 +84,11 @@ class Link:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        self._redis: Any = Redis(connection_pool=self._pool)
         self._wait_s, self.closed = wait_s, False
+        # Those that are open, of the pool or not.
+        self._connections: set[Any] = set()
+        self._pool.connection_class = ending(self._pool.connection_class, lambda: self.closed, self._connections)
+        self._redis: Any = Redis(connection_pool=self._pool)
         self._under_way: set[asyncio.Future[Any]] = set()
         self.db = int(self._pool.connection_kwargs.get("db") or 0)
 
@@ -140,8 +122,7 @@ class Link:
             meaning = _meaning(error)
             if isinstance(meaning, Away):
                 # The others that wait here lead to where this one led.
-                with suppress(Exception):
-                    await self._pool.disconnect(inuse_connections=False)
+                await self._leave(self._pool._available_connections)
             raise meaning from error
 
     async def _whole(self, command: Awaitable[Any]) -> Any:
@@ -192,15 +173,21 @@ class Link:
         return self._pool.make_connection()
 
     async def close(self) -> None:
-        """What is under way fails with `Closed`, after `_CLOSE_MAX_S` at the latest."""
+        """What is under way fails with `Closed`, after `_CLOSE_MAX_S` at the latest. No connection is left or made, not
+        even where this is cancelled.
+        """
         self.closed = True
-        await self._pool.disconnect()
-        if self._under_way:
-            _, left = await asyncio.wait(set(self._under_way), timeout=_CLOSE_MAX_S)
-            for command in left:
-                command.cancel()
-        await self._redis.aclose()
-        await self._pool.disconnect()
+        await self._leave(self._connections)
+        try:
+            if self._under_way:
+                await asyncio.wait(set(self._under_way), timeout=_CLOSE_MAX_S)
+        finally:
+            await end(self._under_way)
+
+    async def _leave(self, connections: Iterable[Any]) -> None:
+        # Not by the pool's own `disconnect`: it comes a step later, when a command may have taken one of them.
+        for connection in list(connections):
+            await connection.disconnect()
 
 
 # What the end of a connection is told by.

@@ -11,8 +11,9 @@ from typing import Any
 from ..component import Overloaded
 from ..shared import Shared
 from ..store import ACCEPTED, Append, Closed, Ticket, Unavailable, Written
+from ..tasks import end
 from ..types import TERMINAL, Cursor, Entry, Job, now_ms
-from .link import Away, Link, end, failed
+from .link import Away, Link, failed
 from .presence import Presence
 from .wakes import Wakes
 from .wire import (
@@ -84,12 +85,17 @@ class RedisStore:
         await self.close()
 
     async def close(self) -> None:
-        """Ends its tasks and connections, and who waits for news. Streams in Redis live on."""
+        """Ends its tasks and connections, and who waits for news, within seconds. Streams in Redis live on.
+
+        Cancelled, it ends them all the same, and does not wait for what is under way.
+        """
         self._closing = True
         self._wakes.release()
-        await end(self._tasks)
-        await self._presence.leave()
-        await self._link.close()
+        try:
+            await end(self._tasks)
+            await self._presence.leave()
+        finally:
+            await self._link.close()
 
     def _start(self) -> None:
         # Only now: it may have been made before there was a loop.

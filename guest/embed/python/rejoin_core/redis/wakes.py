@@ -13,8 +13,9 @@ from typing import Any
 
 from ..component import Overloaded
 from ..store import Unavailable
+from ..tasks import end
 from ..types import Cursor, Job
-from .link import LOST, Link, end
+from .link import LOST, Link
 from .wire import Head, read_wake
 
 log = logging.getLogger("rejoin_core")
