@@ -10,7 +10,7 @@ use rejoin_tests::root;
 use tokio::process::Command;
 
 /// Much longer than they take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(420);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn kit() -> PathBuf {
     root().join("guest/embed/python")
