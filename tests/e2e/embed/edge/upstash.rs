@@ -118,8 +118,7 @@ async fn serve(stream: TcpStream, redis: u16, large: Large, lying: &Lying) -> Re
     let text = answer.to_string();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", text.len());
     stream.write_all(format!("{head}connection: close\r\n\r\n{text}").as_bytes()).await?;
-    stream.shutdown().await?;
-    // With bytes unread the system would reset the connection, and the answer with it.
+    // Until the sender has closed: with bytes unread the system would reset the connection, and the answer with it.
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
     Ok(())
 }
