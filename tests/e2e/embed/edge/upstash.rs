@@ -68,8 +68,10 @@ impl Upstash {
     /// Reads what was left lying, and says how many bytes of it never came.
     pub(super) async fn read_on(&self) -> Result<usize> {
         self.lying.read_on.notify_one();
-        until("the end of a request that was left lying", async || Ok(self.lying.missing.lock().expect("unpoisoned").pop()))
-            .await
+        until("the end of a request that was left lying", async || {
+            Ok(self.lying.missing.lock().expect("unpoisoned").pop())
+        })
+        .await
     }
 }
 
