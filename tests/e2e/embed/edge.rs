@@ -1,21 +1,5 @@
 //! The component under a stock `wasmtime serve`.
 
-mod host;
-mod instance;
-
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result, ensure};
-use rejoin_tests::redis::Server;
-use rejoin_tests::replica::Replica;
-use rejoin_tests::sse::Frame;
-use rejoin_tests::steady::steady;
-use rejoin_tests::wait::{soon, until};
-use rejoin_tests::{answer, delta};
-use serde_json::{Value, json};
-
-use host::{Edge, Edition, Host, REST_TOKEN, Upstash, made};
-
 /// Each of these is a test of both components.
 macro_rules! with_both {
     ($($name:ident),* $(,)?) => {
@@ -33,6 +17,26 @@ macro_rules! with_both {
         }
     };
 }
+
+mod bodies;
+mod host;
+mod instance;
+mod store;
+mod upstash;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rejoin_tests::redis::Server;
+use rejoin_tests::replica::Replica;
+use rejoin_tests::sse::Frame;
+use rejoin_tests::steady::steady;
+use rejoin_tests::wait::{soon, until};
+use rejoin_tests::{answer, delta};
+use serde_json::{Value, json};
+
+use host::{Edge, Edition, Host, made};
+use upstash::{Large, REST_TOKEN, Upstash};
 
 with_both!(
     a_stream_is_made_written_read_and_ended,
@@ -316,7 +320,7 @@ async fn what_is_wrong_is_answered_as_the_server_does(edition: Edition) -> Resul
 
 async fn a_host_over_upstash_s_dialect_lets_in_who_has_a_token(edition: Edition) -> Result<()> {
     let redis = Server::start()?;
-    let front = Upstash::start(&redis).await?;
+    let front = Upstash::start(&redis, Large::Taken).await?;
     let store = [("REJOIN_REST_URL", front.url.as_str()), ("REJOIN_REST_TOKEN", REST_TOKEN)];
     let host =
         Host::start(edition, &[&store[..], &[("REJOIN_TOKEN", "all"), ("REJOIN_READ_TOKEN", "read")]].concat()).await?;

@@ -1,4 +1,4 @@
-//! What stands around the edge component: a stock `wasmtime serve`, and real REST fronts of a real Redis.
+//! What stands around the edge component: a stock `wasmtime serve`, and a real HTTP front of a real Redis.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,13 +6,12 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use rejoin_tests::client::Client;
-use rejoin_tests::redis::{Connection, Reply, Server, free_port};
+use rejoin_tests::redis::{Server, free_port};
 use rejoin_tests::wait::{PATIENCE, until};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 
 /// A file that `cargo xtask test` has made.
 pub(super) fn made(name: &str) -> Result<PathBuf> {
@@ -38,7 +37,7 @@ impl Edition {
 }
 
 /// The secret that a host adds to every request itself.
-const TOKEN: (&str, &str) = ("REJOIN_TOKEN", "added by the host");
+pub(super) const TOKEN: (&str, &str) = ("REJOIN_TOKEN", "added by the host");
 
 /// `wasmtime serve` with the edge component. Dropped: killed.
 pub(super) struct Host {
@@ -134,81 +133,5 @@ impl Webdis {
         let child = command.spawn().context("webdis: `cargo xtask test` installs it, or apt-get install webdis")?;
         until("webdis", async || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok())).await?;
         Ok(Webdis { url: format!("http://127.0.0.1:{port}"), _child: child, _folder: folder })
-    }
-}
-
-/// The token that [`Upstash`] wants.
-pub(super) const REST_TOKEN: &str = "rest-token";
-
-/// The REST dialect of Upstash in front of a real Redis: a command is a list in the body of `POST /`, the answer
-/// `{"result": …}` or, with status 400, `{"error": "…"}`; a wrong token gets 401. Nothing of the store is in here.
-///
-/// It stands for a service that cannot be run here. Source of the shapes: https://upstash.com/docs/redis/features/restapi
-pub(super) struct Upstash {
-    pub(super) url: String,
-    task: JoinHandle<()>,
-}
-
-impl Upstash {
-    pub(super) async fn start(redis: &Server) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (url, port) = (format!("http://{}", listener.local_addr()?), redis.port());
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    if let Err(error) = serve(stream, port).await {
-                        eprintln!("a request to the REST front: {error:#}");
-                    }
-                });
-            }
-        });
-        Ok(Upstash { url, task })
-    }
-}
-
-impl Drop for Upstash {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// One request a connection.
-async fn serve(stream: TcpStream, redis: u16) -> Result<()> {
-    let mut stream = BufReader::new(stream);
-    let (mut line, mut head) = (String::new(), Vec::new());
-    while stream.read_line(&mut line).await? > 2 {
-        head.push(std::mem::take(&mut line).trim_end().to_owned());
-    }
-    let header = |wanted: &str| {
-        let pairs = head.iter().skip(1).filter_map(|line| line.split_once(": "));
-        pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned())
-    };
-    let mut body = vec![0; header("content-length").context("a length")?.parse()?];
-    stream.read_exact(&mut body).await?;
-    let (status, answer) = if header("authorization") != Some(format!("Bearer {REST_TOKEN}")) {
-        (401, json!({"error": "Unauthorized"}))
-    } else {
-        let words: Vec<String> = serde_json::from_slice(&body)?;
-        tokio::task::spawn_blocking(move || {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            match Connection::open(redis).and_then(|mut connection| connection.call(&words)) {
-                Ok(reply) => (200, json!({"result": value(reply)})),
-                Err(error) => (400, json!({"error": error.to_string()})),
-            }
-        })
-        .await?
-    };
-    let text = answer.to_string();
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", text.len());
-    stream.write_all(format!("{head}connection: close\r\n\r\n{text}").as_bytes()).await?;
-    Ok(stream.shutdown().await?)
-}
-
-fn value(reply: Reply) -> Value {
-    match reply {
-        Reply::Text(text) => text.into(),
-        Reply::Number(number) => number.into(),
-        Reply::Nil => Value::Null,
-        Reply::List(replies) => replies.into_iter().map(value).collect(),
     }
 }

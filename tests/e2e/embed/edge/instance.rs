@@ -56,23 +56,6 @@ async fn a_reader_that_is_woken_again_and_again_does_not_look_each_time() -> Res
     Ok(())
 }
 
-/// `wasmtime serve` gives an instance 128 requests in its life.
-#[tokio::test]
-async fn a_reader_misses_nothing_when_its_instance_takes_no_more_requests() -> Result<()> {
-    let edge = Edge::start(Edition::P3, 1).await?;
-    let client = edge.client(0);
-    client.create("s", &json!({})).await?;
-    let mut reader = client.follow("s", None).await?;
-    let lines: Vec<String> = (0..150).map(|n| delta(&n.to_string())).collect();
-    for line in &lines {
-        client.append("s", &[line]).await?.expect(200)?;
-    }
-    assert_eq!(data(&reader.take(lines.len()).await?, 1)?, lines);
-    client.post("/v1/streams/s/complete", &json!({})).await?.expect(200)?;
-    assert_eq!(reader.rest().await?.len(), 1);
-    Ok(())
-}
-
 /// The host would bring 300 at a time: what keeps it from that is the instance.
 #[tokio::test]
 async fn an_instance_with_sixteen_bodies_in_memory_gets_no_further_request() -> Result<()> {
