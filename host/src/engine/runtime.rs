@@ -20,7 +20,8 @@ static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rejoin.cwasm"
 /// The SHA-256 of that component as WebAssembly, in hexadecimal digits: of `target/rejoin.wasm` from the same sources.
 pub const COMPONENT_SHA256: &str = env!("COMPONENT_SHA256");
 
-/// How often a running call is looked at; a call may last up to one tick longer than allowed.
+/// How often a running call is looked at. What counts are the looks that find it at work: a thread that has no turn meets
+/// all the ticks that it missed as one.
 const TICK: Duration = Duration::from_millis(50);
 
 /// What bounds the component.
@@ -52,6 +53,7 @@ pub struct Runtime {
     engine: Engine,
     meter: EngineMeter,
     pre: bindings::EnginePre<Ctx>,
+    /// Ticks of [`TICK`] that one call may last.
     call_ticks: u64,
     memory_bytes_max: usize,
     ticker: Ticker,
@@ -93,9 +95,10 @@ impl Runtime {
 
     pub(super) fn instantiate(&self) -> wasmtime::Result<(wasmtime::Store<Ctx>, bindings::Engine)> {
         let began = Instant::now();
-        let mut store = wasmtime::Store::new(&self.engine, Ctx::new(self.memory_bytes_max));
+        let mut store = wasmtime::Store::new(&self.engine, Ctx::new(self.memory_bytes_max, self.call_ticks));
         store.limiter(|ctx| ctx);
-        store.set_epoch_deadline(self.call_ticks);
+        store.epoch_deadline_callback(|mut store| store.data_mut().tick());
+        Ctx::begin_call(&mut store);
         let instance = self.pre.instantiate(&mut store)?;
         self.meter.started(began.elapsed());
         Ok((store, instance))
@@ -103,11 +106,6 @@ impl Runtime {
 
     pub(super) fn meter(&self) -> &EngineMeter {
         &self.meter
-    }
-
-    /// Ticks of [`TICK`] that one call may last.
-    pub(super) fn call_ticks(&self) -> u64 {
-        self.call_ticks
     }
 }
 
