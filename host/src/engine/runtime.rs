@@ -145,3 +145,42 @@ impl Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Framing;
+    use crate::engine::bindings::rejoin::streams::types::Limits;
+    use crate::engine::instance::Live;
+    use crate::metrics::Metrics;
+    use crate::types::StreamId;
+
+    /// All the ticks of a call pass at once, as for a thread that is put aside for so long.
+    #[test]
+    fn the_time_of_a_call_is_that_in_which_it_was_at_work() {
+        let config = RuntimeConfig { instances_max: 2, call_max: Duration::from_secs(2), ..RuntimeConfig::default() };
+        let runtime = Runtime::new(&config, Metrics::new("memory").engine.clone()).expect("it is built in");
+        let stream = StreamId::parse("s").expect("it is valid");
+        let most = u64::MAX >> 16;
+        let limits = Limits {
+            record_bytes_max: 1 << 20,
+            records_max: most,
+            log_bytes_max: most,
+            idle_ms: most,
+            paused_idle_ms: most,
+        };
+        let mut live = Live::open(&runtime, 1, &stream, None, None, limits).expect("there is room");
+        live.create(Some("u"), None, "{}").expect("it is free");
+        let ticket = live.take_asked().write.expect("the row").ticket;
+        live.settle(ticket, None).expect("it is taken");
+        let lines = "{\"event\":\"x\",\"data\":{}}\n".repeat(20_000);
+        let pushed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                (0..2 * runtime.call_ticks).for_each(|_| runtime.engine.increment_epoch());
+            });
+            live.push(None, Framing::Ndjson, &lines, None)
+        });
+        assert_eq!(pushed.expect("it has hardly begun").appended, 20_000);
+    }
+}
