@@ -194,15 +194,6 @@ impl Live {
     }
 }
 
-#[cfg(test)]
-impl Live {
-    /// From now on every call traps.
-    pub(super) fn die(&mut self) {
-        Ctx::begin_call(&mut self.store);
-        self.handle.resource_drop(&mut self.store).expect("it was alive");
-    }
-}
-
 /// What a failed call means.
 pub(super) fn trapped(meter: &EngineMeter, memory_denied: bool, error: &wasmtime::Error) -> Failure {
     let failure = failure_of(memory_denied, error);

@@ -231,26 +231,3 @@ impl Slot {
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::App;
-    use crate::config::Config;
-
-    /// What makes an instance trap while it is only looked at comes by chance: so it is made here.
-    #[tokio::test]
-    async fn a_session_that_is_dead_is_dropped_and_keeps_no_other_from_being_confirmed() {
-        let app = App::start(Config { sessions_max: 4, ..Config::default() }).await.expect("the component is built in");
-        let streams = ["dead", "alive"].map(|name| StreamId::parse(name).expect("it is valid"));
-        for stream in &streams {
-            app.sessions.create(stream, Some("u"), None, "{}").await.expect("it is free");
-        }
-        let [dead, alive] = streams.each_ref().map(|stream| app.sessions.slot(stream).expect("there is room"));
-        assert!(dead.is_unconfirmed() && alive.is_unconfirmed(), "both have written");
-        dead.live.lock().await.as_mut().expect("it is open").die();
-        assert!(app.sessions.confirm_some(streams.to_vec()).await, "the store has answered");
-        assert!(dead.live.lock().await.is_none() && !alive.is_unconfirmed());
-        app.sessions.complete(&streams[0], None, Some("{}")).await.expect("its stream goes on");
-    }
-}
