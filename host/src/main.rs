@@ -58,11 +58,17 @@ fn run(config: Config) -> anyhow::Result<()> {
 
 /// Returns what is left of the time to stop.
 async fn serve(config: Config) -> anyhow::Result<Duration> {
+    // Before anybody can see that it is there: a signal that comes in the middle of the start is an order like any other.
+    let signals = |count| shutdown::signals(count).context("cannot wait for signals");
+    let (mut stop, cut) = (std::pin::pin!(signals(1)?), signals(2)?);
     let listener = http::listen(config.listen).with_context(|| {
         format!("cannot listen on {}: choose another address with --listen or REJOIN_LISTEN", config.listen)
     })?;
     let figures = config.watch.metrics_listen.map(figures).transpose()?;
-    let app = App::start(config).await?;
+    let app = tokio::select! {
+        app = App::start(config) => app?,
+        () = &mut stop => return Ok(Duration::ZERO),
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), component_sha256 = COMPONENT_SHA256, "starts");
     println!("{}", greeting(&app, listener.local_addr()?, figures.as_ref())?);
     let figures = async {
@@ -71,16 +77,10 @@ async fn serve(config: Config) -> anyhow::Result<Duration> {
             None => std::future::pending().await,
         }
     };
-    let stop = async {
-        if let Err(error) = shutdown::signals(1).await {
-            tracing::error!(%error, "cannot wait for signals");
-            std::future::pending::<()>().await;
-        }
-    };
     tokio::select! {
         left = serve_until(app.clone(), listener, stop) => Ok(left),
         () = figures => anyhow::bail!("the port of the metrics has closed"),
-        Ok(()) = shutdown::signals(2) => anyhow::bail!("cut by the second signal"),
+        () = cut => anyhow::bail!("cut by the second signal"),
     }
 }
 

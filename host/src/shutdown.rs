@@ -64,28 +64,32 @@ impl Shutdown {
     }
 }
 
-/// Resolves when SIGTERM or SIGINT has come `count` times.
+/// From this call on SIGTERM and SIGINT end nothing by themselves. The future resolves when one of them has come `count`
+/// times since then, whether or not anybody waited at that moment.
 #[cfg(unix)]
-pub async fn signals(count: usize) -> std::io::Result<()> {
+pub fn signals(count: usize) -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    for _ in 0..count {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    Ok(async move {
+        for _ in 0..count {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
-    }
-    Ok(())
+    })
 }
 
 /// Resolves when Ctrl-C has come `count` times.
 #[cfg(not(unix))]
-pub async fn signals(count: usize) -> std::io::Result<()> {
-    for _ in 0..count {
-        tokio::signal::ctrl_c().await?;
-    }
-    Ok(())
+pub fn signals(count: usize) -> std::io::Result<impl Future<Output = ()>> {
+    let mut pressed = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        for _ in 0..count {
+            pressed.recv().await;
+        }
+    })
 }
 
 #[cfg(test)]

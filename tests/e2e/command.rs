@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rejoin_tests::answer;
-use rejoin_tests::command::{Program, run};
+use rejoin_tests::command::{Program, program, run};
+use rejoin_tests::redis::free_port;
+use rejoin_tests::wait::{soon, until};
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,6 +94,28 @@ async fn a_signal_ends_it_gracefully() -> Result<()> {
         assert_eq!(reader.rest().await?, [], "the response ends, the answer does not");
         assert_eq!(program.end().await?, Some(0), "{signal}");
     }
+    Ok(())
+}
+
+/// It listens, and cannot say so, because nobody reads what it prints: so it stands in the middle of its start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_in_the_middle_of_the_start_ends_it_in_order() -> Result<()> {
+    use std::io::{Read, Write};
+
+    let (mut printed, mut full) = std::io::pipe()?;
+    // What a pipe holds on Linux.
+    full.write_all(&[b'.'; 64 << 10])?;
+    let address = format!("127.0.0.1:{}", free_port()?);
+    let mut command = std::process::Command::new(program()?);
+    command.args(["--listen", &address]).env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(full);
+    let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+    until("it listens", async || Ok(TcpStream::connect(&address).await.ok())).await?;
+    let id = child.id().context("it lives")?.to_string();
+    ensure!(Command::new("sh").args(["-c", "kill -s TERM $0", &id]).status().await?.success());
+    let read = tokio::task::spawn_blocking(move || printed.read_to_end(&mut Vec::new()));
+    let status = soon("its end", child.wait()).await??;
+    assert_eq!(status.code(), Some(0), "{status}");
+    soon("the end of what it prints", read).await???;
     Ok(())
 }
 

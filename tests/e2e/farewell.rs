@@ -14,11 +14,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 const EVENTS: &str = "/v1/streams/s/events";
+/// Whoever waits for it waits for longer than any test does.
+const NEVER: Duration = Duration::from_secs(3600);
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_are_let_go_without_an_end_of_their_stream() -> Result<()> {
-    let mut server = Server::start_with(|config| config.shutdown_max = Duration::from_secs(20)).await?;
+    let mut server = Server::start_with(|config| config.shutdown_max = NEVER).await?;
     let (client, app) = (server.client(), server.app.clone());
     client.create("s", &json!({"userId": "u"})).await?;
     client.append("s", &answer(3)).await?.expect(200)?;
@@ -34,15 +36,14 @@ async fn readers_are_let_go_without_an_end_of_their_stream() -> Result<()> {
         let frames = reader.take(*count).await?;
         ensure!(frames.iter().all(|frame| !frame.is_terminal()));
     }
-    let start = Instant::now();
     server.begin_stop();
     for (reader, _) in &mut readers {
         // A clean end, after which a client comes back by itself; an error would be a cut.
         let rest = reader.rest().await?;
         ensure!(rest.is_empty(), "{rest:?}");
     }
+    // Nothing was left to wait for.
     soon("the server's end", server.stop()).await??;
-    ensure!(start.elapsed() < Duration::from_secs(10), "nothing was left to wait for: {:?}", start.elapsed());
     assert_eq!(app.hub.subscribers(), 0);
     assert_eq!(Arc::strong_count(&app), 1, "a task of the server still holds it");
     Ok(())

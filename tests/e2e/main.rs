@@ -8,6 +8,7 @@ mod browser;
 mod command;
 mod component;
 mod crowd;
+mod departures;
 mod door;
 mod embed;
 mod expiry;

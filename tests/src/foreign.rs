@@ -48,7 +48,10 @@ fn text(said: &mut File) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::ensure;
+
     use super::*;
+    use crate::steady::steady;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -66,16 +69,19 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_hangs_is_killed_with_what_it_started_and_its_last_words_are_shown() -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        let alive = folder.path().join("alive");
-        // Its child would outlive it.
-        let script = format!("(while echo beat >> {}; do sleep 0.05; done) & echo begun; wait", alive.display());
-        let error = run(&mut shell(&script), Duration::from_secs(3)).await.expect_err("it never ends");
-        assert!(format!("{error:#}").ends_with("it said:\nbegun\n"), "{error:#}");
-        crate::wait::until("its child is gone", async || {
-            let before = std::fs::read(&alive)?.len();
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            Ok((std::fs::read(&alive)?.len() == before).then_some(()))
+        steady(async || {
+            let folder = tempfile::tempdir()?;
+            let alive = folder.path().join("alive");
+            // Its child would outlive it.
+            let script = format!("(while echo beat >> {}; do sleep 0.05; done) & echo begun; wait", alive.display());
+            let error = run(&mut shell(&script), Duration::from_secs(3)).await.expect_err("it never ends");
+            ensure!(format!("{error:#}").ends_with("it said:\nbegun\n"), "{error:#}");
+            crate::wait::until("its child is gone", async || {
+                let before = std::fs::read(&alive)?.len();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                Ok((std::fs::read(&alive)?.len() == before).then_some(()))
+            })
+            .await
         })
         .await
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::clocks::{WasiClocksCtx, WasiClocksCtxView};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock;
 
@@ -18,6 +18,9 @@ pub(super) struct Ctx {
     table: ResourceTable,
     memory_bytes_max: usize,
     memory_denied: bool,
+    /// Ticks that one call may last, and those that the present one has left.
+    call_ticks: u64,
+    ticks_left: u64,
     asked: Asked,
 }
 
@@ -51,14 +54,30 @@ pub(super) enum What {
 }
 
 impl Ctx {
-    pub(super) fn new(memory_bytes_max: usize) -> Self {
+    pub(super) fn new(memory_bytes_max: usize, call_ticks: u64) -> Self {
         Ctx {
             clocks: WasiClocksCtx::default(),
             table: ResourceTable::new(),
             memory_bytes_max,
             memory_denied: false,
+            call_ticks,
+            ticks_left: call_ticks,
             asked: Asked::default(),
         }
+    }
+
+    /// The next call of an instance begins: all its time is before it.
+    pub(super) fn begin_call(store: &mut Store<Ctx>) {
+        let ctx = store.data_mut();
+        ctx.ticks_left = ctx.call_ticks;
+        store.set_epoch_deadline(1);
+    }
+
+    /// A running call meets a tick, or several that have passed while its thread did not run: a machine that gives it no turn
+    /// takes nothing of its time.
+    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.ticks_left = self.ticks_left.saturating_sub(1);
+        if self.ticks_left == 0 { Err(Trap::Interrupt.into()) } else { Ok(UpdateDeadline::Continue(1)) }
     }
 
     fn clocks(&mut self) -> WasiClocksCtxView<'_> {

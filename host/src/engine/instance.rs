@@ -16,7 +16,6 @@ pub(super) struct Live {
     store: Store<Ctx>,
     exports: bindings::Engine,
     handle: ResourceAny,
-    call_ticks: u64,
     /// Tells this opening of the stream from every other one, in all replicas.
     pub id: u64,
     /// The generation, once it has ended: from then on the store may forget it at any time.
@@ -41,8 +40,8 @@ impl Drop for Live {
 /// Runs one exported method of the session and sorts its three outcomes.
 macro_rules! call {
     ($live:expr, $method:ident $(, $argument:expr)*) => {{
-        let Live { store, exports, handle, call_ticks, meter, .. } = $live;
-        store.set_epoch_deadline(*call_ticks);
+        let Live { store, exports, handle, meter, .. } = $live;
+        Ctx::begin_call(store);
         let session = exports.rejoin_streams_session().session();
         match session.$method(&mut *store, *handle $(, $argument)*) {
             Ok(answer) => Ok(answer),
@@ -75,7 +74,6 @@ impl Live {
             store,
             exports,
             handle,
-            call_ticks: runtime.call_ticks(),
             id,
             ended,
             revision,

@@ -18,7 +18,7 @@ use super::standing::Standing;
 use super::translator::TRANSLATORS_MAX;
 use crate::metrics::EngineMeter;
 use crate::sse::Hub;
-use crate::store::{Patience, Store};
+use crate::store::{Head, Patience, Store};
 use crate::types::{StreamId, now_ms};
 
 /// Sessions that are compared with the store at once.
@@ -141,22 +141,32 @@ impl Sessions {
             let Some(slot) = self.slots.get(stream).map(|slot| slot.clone()) else { continue };
             let mut place = slot.live.lock().await;
             let Some(live) = place.as_mut() else { continue };
-            let mut standing = live.standing(head)?;
-            if standing != Standing::Current {
-                // It may have written since the store was asked.
-                let now = self.store.heads(std::slice::from_ref(stream)).await?;
-                standing = live.standing(now.first().copied().flatten())?;
-            }
-            match standing {
-                Standing::Current => live.unconfirmed = false,
-                Standing::Behind => *place = None,
-                Standing::Ahead => {
-                    self.rescue(stream, live, None, self.patience()).await?;
+            match self.compare(stream, live, head).await {
+                Ok(Standing::Current) => live.unconfirmed = false,
+                Ok(Standing::Behind | Standing::Ahead) => *place = None,
+                Err(failure @ Failure::Store(_)) => return Err(failure),
+                // Its instance is dead, and would be each time: then no other session would ever be confirmed, or dropped.
+                Err(failure) => {
+                    tracing::error!(%stream, error = %failure, "session dropped: it cannot say what it has written");
                     *place = None;
                 }
             }
         }
         Ok(())
+    }
+
+    /// How a session stands to the store. One that is ahead has given back what it knows.
+    async fn compare(&self, stream: &StreamId, live: &mut Live, head: Option<Head>) -> Result<Standing, Failure> {
+        let mut standing = live.standing(head)?;
+        if standing != Standing::Current {
+            // It may have written since the store was asked.
+            let now = self.store.heads(std::slice::from_ref(stream)).await?;
+            standing = live.standing(now.first().copied().flatten())?;
+        }
+        if standing == Standing::Ahead {
+            self.rescue(stream, live, None, self.patience()).await?;
+        }
+        Ok(standing)
     }
 
     fn is_unused(&self, slot: &Arc<Slot>, idle: Duration) -> bool {

@@ -20,7 +20,8 @@ static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rejoin.cwasm"
 /// The SHA-256 of that component as WebAssembly, in hexadecimal digits: of `target/rejoin.wasm` from the same sources.
 pub const COMPONENT_SHA256: &str = env!("COMPONENT_SHA256");
 
-/// How often a running call is looked at; a call may last up to one tick longer than allowed.
+/// How often a running call is looked at. What counts are the looks that find it at work: a thread that has no turn meets
+/// all the ticks that it missed as one.
 const TICK: Duration = Duration::from_millis(50);
 
 /// What bounds the component.
@@ -52,6 +53,7 @@ pub struct Runtime {
     engine: Engine,
     meter: EngineMeter,
     pre: bindings::EnginePre<Ctx>,
+    /// Ticks of [`TICK`] that one call may last.
     call_ticks: u64,
     memory_bytes_max: usize,
     ticker: Ticker,
@@ -93,9 +95,10 @@ impl Runtime {
 
     pub(super) fn instantiate(&self) -> wasmtime::Result<(wasmtime::Store<Ctx>, bindings::Engine)> {
         let began = Instant::now();
-        let mut store = wasmtime::Store::new(&self.engine, Ctx::new(self.memory_bytes_max));
+        let mut store = wasmtime::Store::new(&self.engine, Ctx::new(self.memory_bytes_max, self.call_ticks));
         store.limiter(|ctx| ctx);
-        store.set_epoch_deadline(self.call_ticks);
+        store.epoch_deadline_callback(|mut store| store.data_mut().tick());
+        Ctx::begin_call(&mut store);
         let instance = self.pre.instantiate(&mut store)?;
         self.meter.started(began.elapsed());
         Ok((store, instance))
@@ -103,11 +106,6 @@ impl Runtime {
 
     pub(super) fn meter(&self) -> &EngineMeter {
         &self.meter
-    }
-
-    /// Ticks of [`TICK`] that one call may last.
-    pub(super) fn call_ticks(&self) -> u64 {
-        self.call_ticks
     }
 }
 
@@ -145,5 +143,44 @@ impl Ticker {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Framing;
+    use crate::engine::bindings::rejoin::streams::types::Limits;
+    use crate::engine::instance::Live;
+    use crate::metrics::Metrics;
+    use crate::types::StreamId;
+
+    /// All the ticks of a call pass at once, as for a thread that is put aside for so long.
+    #[test]
+    fn the_time_of_a_call_is_that_in_which_it_was_at_work() {
+        let config = RuntimeConfig { instances_max: 2, call_max: Duration::from_secs(2), ..RuntimeConfig::default() };
+        let runtime = Runtime::new(&config, Metrics::new("memory").engine.clone()).expect("it is built in");
+        let stream = StreamId::parse("s").expect("it is valid");
+        let most = u64::MAX >> 16;
+        let limits = Limits {
+            record_bytes_max: 1 << 20,
+            records_max: most,
+            log_bytes_max: most,
+            idle_ms: most,
+            paused_idle_ms: most,
+        };
+        let mut live = Live::open(&runtime, 1, &stream, None, None, limits).expect("there is room");
+        live.create(Some("u"), None, "{}").expect("it is free");
+        let ticket = live.take_asked().write.expect("the row").ticket;
+        live.settle(ticket, None).expect("it is taken");
+        let lines = "{\"event\":\"x\",\"data\":{}}\n".repeat(20_000);
+        let pushed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                (0..2 * runtime.call_ticks).for_each(|_| runtime.engine.increment_epoch());
+            });
+            live.push(None, Framing::Ndjson, &lines, None)
+        });
+        assert_eq!(pushed.expect("it has hardly begun").appended, 20_000);
     }
 }

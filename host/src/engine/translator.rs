@@ -58,7 +58,6 @@ pub struct Translator {
     store: Store<Ctx>,
     exports: bindings::Engine,
     handle: ResourceAny,
-    call_ticks: u64,
     meter: EngineMeter,
     _place: OwnedSemaphorePermit,
 }
@@ -79,7 +78,7 @@ impl Translator {
         let translators = exports.rejoin_streams_translate().translator();
         let made = translators.call_constructor(&mut store, dialect);
         let handle = made.map_err(|error| trapped(meter, false, &error))?;
-        Ok(Translator { store, exports, handle, call_ticks: runtime.call_ticks(), meter: meter.clone(), _place: place })
+        Ok(Translator { store, exports, handle, meter: meter.clone(), _place: place })
     }
 
     /// Takes whole lines of the body. Run steps get an `index` of at least `index_at_least`: [`Sessions::next_index`].
@@ -87,7 +86,7 @@ impl Translator {
     /// [`Sessions::next_index`]: super::Sessions::next_index
     pub fn push(&mut self, lines: &str, index_at_least: u64) -> Result<Translated, Failure> {
         let (exports, handle) = (&self.exports, self.handle);
-        self.store.set_epoch_deadline(self.call_ticks);
+        Ctx::begin_call(&mut self.store);
         let answer =
             exports.rejoin_streams_translate().translator().call_push(&mut self.store, handle, lines, index_at_least);
         self.translated(answer)
@@ -96,7 +95,7 @@ impl Translator {
     /// The body has ended.
     pub fn finish(&mut self, index_at_least: u64) -> Result<Translated, Failure> {
         let (exports, handle) = (&self.exports, self.handle);
-        self.store.set_epoch_deadline(self.call_ticks);
+        Ctx::begin_call(&mut self.store);
         let answer =
             exports.rejoin_streams_translate().translator().call_finish(&mut self.store, handle, index_at_least);
         self.translated(answer)

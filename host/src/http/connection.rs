@@ -107,10 +107,16 @@ async fn serve(app: &Arc<App>, builder: &Builder<Tasks>, stream: TcpStream) {
     let Some(tls) = &app.tls else {
         return answer(app, builder, Opening::new(stream, turn.clone(), head_wait), turn, stalled).await;
     };
-    match tokio::time::timeout(head_wait, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(app, builder, Opening::new(stream, turn.clone(), head_wait), turn, stalled).await,
-        Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
-        Err(_) => tracing::debug!("no TLS in time"),
+    let ended = app.shutdown.token();
+    let handshake = tokio::time::timeout(head_wait, tls.accept(stream));
+    // Whoever has not come to the end of it has asked nothing yet that the end of the server could wait for.
+    match ended.run_until_cancelled(handshake).await {
+        Some(Ok(Ok(stream))) => {
+            answer(app, builder, Opening::new(stream, turn.clone(), head_wait), turn, stalled).await;
+        }
+        Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS"),
+        Some(Err(_)) => tracing::debug!("no TLS in time"),
+        None => tracing::debug!("no TLS before the end"),
     }
 }
 

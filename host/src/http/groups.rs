@@ -60,10 +60,7 @@ async fn without_body(
     query: &Query,
 ) -> Result<Response, Problem> {
     match part {
-        Part::Itself if *method == Method::DELETE => {
-            app.store.delete_group(group).await?;
-            Ok(answer::empty(StatusCode::NO_CONTENT))
-        }
+        Part::Itself if *method == Method::DELETE => delete(app, group).await,
         Part::Itself => create(app, group, query).await,
         Part::Events => events(app, group, query).await,
         Part::Pending | Part::Ack => {
@@ -115,6 +112,21 @@ async fn create(app: &App, group: GroupKey<'_>, query: &Query) -> Result<Respons
         .string("group", group.name)
         .bool("created", status == StatusCode::CREATED);
     Ok(answer::json(status, object.end()))
+}
+
+/// `DELETE`: 204, whether it was there or not.
+async fn delete(app: &App, group: GroupKey<'_>) -> Result<Response, Problem> {
+    let patience = app.patience();
+    // Held to one generation by those too who are held to none: the first attempt may have been done although its answer
+    // was lost, and a group of this name that the next generation has by then is another one.
+    let generation = match group.generation {
+        None => patience.ask(|| app.store.job(group.stream)).await?.map(|job| job.generation),
+        held => held,
+    };
+    if generation.is_some() {
+        patience.ask(|| app.store.delete_group(GroupKey { generation, ..group })).await?;
+    }
+    Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// `GET …/events?consumer=&count=&redeliverAfter=`: `{"entries":[{"id","records":[…]}…],"malformed":n}`.

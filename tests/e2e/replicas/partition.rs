@@ -79,9 +79,11 @@ async fn whatever_is_asked_waits_out_a_store_that_is_away_for_a_moment() -> Resu
     let _turn = turn().await;
     let redis = blocking(Server::start)?;
     let proxy = Proxy::start(redis.port()).await?;
-    let host = Replica::start(&proxy.url(), &[]).await?;
+    // Longer than a machine stands still.
+    let host = Replica::start(&proxy.url(), &["--store-wait", "60s"]).await?;
     let client = host.client();
     client.create("s", &json!({"userId": "u"})).await?;
+    client.send("PUT", "/v1/streams/s/groups/old", &[], "").await?.expect(201)?;
     let lines = answer(5);
     let mut reader = client.follow("s", None).await?;
     client.append("s", &lines[..2]).await?.expect(200)?;
@@ -89,26 +91,66 @@ async fn whatever_is_asked_waits_out_a_store_that_is_away_for_a_moment() -> Resu
     until("it is not ready", async || Ok((client.get("/readyz").await?.status == 503).then_some(()))).await?;
     let (appending, late) = (client.clone(), lines[2..].to_vec());
     let append = tokio::spawn(async move { appending.append("s", &late).await });
-    let questions =
-        ["/v1/streams", "/v1/streams?userId=u", "/v1/stats", "/v1/streams/s", "/v1/streams/s/events"].map(|path| {
-            let client = client.clone();
-            let json = [("accept", "application/json")];
-            (path, tokio::spawn(async move { client.send("GET", path, &json, "").await }))
-        });
+    let questions = [
+        ("GET", "/v1/streams", 200),
+        ("GET", "/v1/streams?userId=u", 200),
+        ("GET", "/v1/stats", 200),
+        ("GET", "/v1/streams/s", 200),
+        ("GET", "/v1/streams/s/events", 200),
+        ("GET", "/v1/streams/s/groups/old/pending", 200),
+        ("PUT", "/v1/streams/s/groups/new", 201),
+        ("DELETE", "/v1/streams/s/groups/old", 204),
+    ];
+    let questions = questions.map(|(method, path, status)| {
+        let client = client.clone();
+        let json = [("accept", "application/json")];
+        (path, status, tokio::spawn(async move { client.send(method, path, &json, "").await }))
+    });
     // Each of these meets the refusal: who does not wait is told 503, now or below.
     for _ in 0..3 {
         client.get("/readyz").await?.refused_for_now(503, "store_unavailable")?;
     }
     ensure!(!append.is_finished(), "the append did not wait");
-    for (path, question) in &questions {
+    for (path, _, question) in &questions {
         ensure!(!question.is_finished(), "{path} did not wait");
     }
     proxy.heal();
     append.await??.expect(200)?;
-    for (path, question) in questions {
-        question.await??.expect(200).with_context(|| path)?;
+    for (path, status, question) in questions {
+        question.await??.expect(status).with_context(|| path)?;
     }
+    client.send("PUT", "/v1/streams/s/groups/old", &[], "").await?.expect(201).context("it was deleted")?;
     let frames = reader.take(6).await?;
     ensure!(frames.iter().map(|frame| &frame.data).eq(&lines), "{frames:?}");
+    Ok(())
+}
+
+/// The deletion is done, its answer is lost, and it is asked for again and again. Meanwhile the stream has a next generation,
+/// whose group of the same name is another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_deletion_was_not_answered_is_deleted_once_and_not_that_of_the_next_generation() -> Result<()> {
+    const GROUP: &str = "/v1/streams/s/groups/g";
+    let _turn = turn().await;
+    let redis = blocking(Server::start)?;
+    let proxy = Proxy::start(redis.port()).await?;
+    let here = Replica::start(&redis.url(), &[]).await?;
+    let there = Replica::start(&proxy.url(), &["--store-wait", "60s"]).await?;
+    let (near, far) = (here.client(), there.client());
+    near.create("s", &json!({"userId": "u"})).await?;
+    near.send("PUT", GROUP, &[], "").await?.expect(201)?;
+    proxy.lose_answers_to("delete");
+    let deletion = tokio::spawn(async move { far.send("DELETE", GROUP, &[], "").await });
+    let groups = || blocking(|| redis.cli(&["XINFO", "GROUPS", "rejoin:{s}:log"]));
+    until("it is deleted", async || Ok(groups()?.is_empty().then_some(()))).await?;
+
+    near.create("s", &json!({"userId": "u"})).await?;
+    near.append("s", &answer(1)).await?.expect(200)?;
+    near.send("PUT", GROUP, &[], "").await?.expect(201)?;
+    near.get(&format!("{GROUP}/events?consumer=c")).await?.expect(200)?;
+    ensure!(!deletion.is_finished(), "nobody has heard that it was done");
+    proxy.heal();
+    deletion.await??.expect(204)?;
+    let pending = near.get(&format!("{GROUP}/pending")).await?.expect(200)?.json();
+    ensure!(pending["pending"].as_array().is_some_and(|pending| pending.len() == 1), "it is as it was: {pending}");
     Ok(())
 }

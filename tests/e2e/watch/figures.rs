@@ -11,6 +11,7 @@ use rejoin_tests::command::Program;
 use rejoin_tests::redis;
 use rejoin_tests::replica::Replica;
 use rejoin_tests::server::Server;
+use rejoin_tests::steady::steady;
 use rejoin_tests::wait::{all, until};
 use rejoin_tests::{answer, root};
 use serde_json::json;
@@ -168,16 +169,22 @@ async fn what_replicas_hear_is_measured_and_a_store_that_is_away_keeps_nobody_wa
     let here = Figures::of(&near).await?;
     here.expect(&[
         ("rejoin_appended_records_total", 4.0),
-        ("rejoin_store_commits_total", 4.0),
         ("rejoin_jobs{status=\"running\"}", 1.0),
         ("rejoin_delivered_records_total", 0.0),
     ])?;
+    // One whose answer does not come within two seconds is sent again.
+    ensure!(here.value("rejoin_store_commits_total")? >= 4.0, "{}", here.text());
     near.get("/readyz").await?.expect(200)?;
 
     tokio::task::block_in_place(|| store.stop())?;
-    let began = std::time::Instant::now();
     let away = Figures::of(&near).await?;
-    ensure!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    steady(async || {
+        let began = std::time::Instant::now();
+        Figures::of(&near).await?;
+        ensure!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        Ok(())
+    })
+    .await?;
     away.expect(&[("rejoin_store_up", 0.0), ("rejoin_appended_records_total", 4.0)])?;
     ensure!(!away.text().contains("rejoin_jobs{"), "{}", away.text());
     near.get("/readyz").await?.refused(503, "store_unavailable")?;

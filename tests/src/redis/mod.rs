@@ -228,9 +228,23 @@ fn again_if_ports_collide<T>(start: impl Fn() -> Result<T>) -> Result<T> {
     start()
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A port of 127.0.0.1 that nobody listens on, and that this process gives to nobody else for a long time.
+///
+/// Not one of those that the system itself hands out (from 32768 on): to a connection on its way out, say, which would have it
+/// just when a server that was killed is to come back on it.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    const PORTS: std::ops::Range<u32> = 10_240..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Other test programs begin elsewhere.
+    let begin = std::process::id().wrapping_mul(7_919) % count;
+    for _ in 0..count {
+        let port = PORTS.start + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, u16::try_from(port)?)) {
+            return Ok(listener.local_addr()?.port());
+        }
+    }
+    bail!("somebody listens on each of the ports {PORTS:?}")
 }
 
 /// Asks again and again until there is an answer; fails after [`PATIENCE`] and names what did not come.
