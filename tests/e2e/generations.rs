@@ -28,6 +28,20 @@ async fn generations_of_a_stream_strictly_grow_within_one_millisecond_too() -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_removed_and_made_again_at_once_never_has_the_same_generation() -> Result<()> {
+    let server = Server::start().await?;
+    let client = server.client();
+    let mut last = create(&client).await?;
+    for _ in 0..100 {
+        client.send("DELETE", "/v1/streams/s", &[], "").await?.expect(204)?;
+        let generation = create(&client).await?;
+        ensure!(generation > last, "{generation} after {last}");
+        last = generation;
+    }
+    server.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_a_replaced_generation_is_told_and_let_go() -> Result<()> {
     let server = Server::start().await?;
     let client = server.client();

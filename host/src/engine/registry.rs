@@ -18,9 +18,11 @@ use super::standing::Standing;
 use super::translator::TRANSLATORS_MAX;
 use crate::metrics::EngineMeter;
 use crate::sse::Hub;
-use crate::store::{Head, Patience, Store};
+use crate::store::{Head, Patience, Store, StoreError};
 use crate::types::{StreamId, now_ms};
 
+/// Milliseconds for which the name of a generation may be ahead of the clock: that of another host, or one set back since.
+const NAME_WAITS_MAX: usize = 20;
 /// Sessions that are compared with the store at once.
 const CONFIRMED_AT_ONCE: usize = 256;
 /// With no place left, a session that has had no work for this long makes room.
@@ -178,6 +180,20 @@ impl Sessions {
         let keeps = confirmed_only && self.store.wakes().is_some();
         // The map's own lock is held here, so nobody can get hold of a slot that is about to go.
         self.slots.retain(|_, slot| !self.is_unused(slot, idle) || (keeps && slot.is_unconfirmed()));
+    }
+
+    /// Removes a generation from the store: whether it was there.
+    ///
+    /// Not in the millisecond that it is named after: a stream that is made anew in the same one would have its name, and
+    /// cursors of one would be taken for those of the other.
+    pub async fn remove(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
+        for _ in 0..NAME_WAITS_MAX {
+            if now_ms() > generation {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.patience().ask(|| self.store.remove(stream, generation)).await
     }
 
     /// Forgets the session of a stream that was removed from the store.

@@ -210,7 +210,7 @@ mod tests {
             Ok::<_, Problem>((status, String::from_utf8(body.to_vec()).expect("text")))
         };
         let anns = create("ann").await;
-        assert!(app.store.remove(&stream, anns).await.expect("memory"));
+        assert!(app.sessions.remove(&stream, anns).await.expect("memory"));
         app.sessions.forget(&stream);
         let bobs = create("bob").await;
         assert_eq!(ask(bobs, Method::PUT, Part::Itself).await.expect("a new one").0, 201);

@@ -97,7 +97,7 @@ pub(super) async fn delete(app: &App, stream: &StreamId, request: &Request) -> R
             Err(failure) => return Err(failure.into()),
         }
     }
-    if !app.patience().ask(|| app.store.remove(stream, job.generation)).await?
+    if !app.sessions.remove(stream, job.generation).await?
         && let Some(newer) = app.store.job(stream).await?
     {
         return Err(Failure::Refused(Refusal::GenerationReplaced(newer.generation)).into());

@@ -1,4 +1,5 @@
 /** Streams of this process: the commands of `wit/session.wit`, each durable and told to readers when its promise resolves. */
+import { setTimeout } from "node:timers/promises";
 import { Engine, type EngineOptions } from "./engine.js";
 import { Rooms, type RoomsOptions } from "./rooms.js";
 import { Shared } from "./shared.js";
@@ -6,6 +7,9 @@ import type { Limits, Producer, Pushed } from "./session.js";
 import { LIFETIMES, type Store } from "./store/store.js";
 import { type Dialect, type Translated, Translator, wholeLines } from "./translator.js";
 import { type Cursor, type Job, Overloaded, Refused, Unavailable, checkStream, endsWith, isTerminal, json, lines, records } from "./types.js";
+
+/** Milliseconds for which the name of a generation may be ahead of the clock. */
+const NAME_WAITS_MAX = 20;
 
 export interface StreamsOptions extends Partial<Limits>, EngineOptions, RoomsOptions {
   store: Store;
@@ -233,6 +237,8 @@ export class Streams {
     const job = await this.store.job(stream);
     if (!job) throw new Refused("not-found");
     if (!isTerminal(job.status)) await this.abort(stream, { generation: job.generation }).catch(() => {});
+    // Not in the millisecond that it is named after: made anew in the same one, the stream would have equal cursors.
+    for (let waits = 0; Date.now() <= job.generation && waits < NAME_WAITS_MAX; waits++) await setTimeout(1);
     await this.store.remove(stream, job.generation);
     this.#engine.forget(stream);
   }

@@ -84,6 +84,18 @@ test("a producer of an old generation is refused, its readers are told of the ne
   });
 });
 
+test("a stream that is removed and made again at once never has the same generation", async () => {
+  await served(async (streams) => {
+    let last = 0;
+    for (let round = 0; round < 50; round += 1) {
+      const { job } = await streams.create("s", {}, { userId: "u" });
+      assert.ok(job.generation > last, `${job.generation} after ${last}`);
+      last = job.generation;
+      await streams.remove("s");
+    }
+  });
+});
+
 test("repeats of a request change nothing", async () => {
   const streams = new Streams({ store: new MemoryStore() });
   const first = await streams.create("s", {}, { userId: "u", idempotencyKey: "k" });

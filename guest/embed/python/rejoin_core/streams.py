@@ -21,7 +21,7 @@ from .store import Closed, Store, Told, Unavailable
 from .tasks import end
 from .text import json_text, lines_of
 from .translator import Dialect, Lines, Translated, Translator
-from .types import Cursor, Entry, Job, stream_id_error
+from .types import Cursor, Entry, Job, now_ms, stream_id_error
 
 T = TypeVar("T")
 log = logging.getLogger("rejoin_core")
@@ -30,6 +30,8 @@ log = logging.getLogger("rejoin_core")
 _PIECE = 64 * 1024
 _SWEEP_S = 1.0
 _AGAIN_S = 1.0
+# Milliseconds for which the name of a generation may be ahead of the clock.
+_NAME_WAITS_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -315,7 +317,14 @@ class Streams:
     async def remove(self, stream: str) -> bool:
         """Forgets the stream. False: it was not there."""
         job = await self.store.job(stream)
-        return job is not None and await self.store.remove(stream, job.generation)
+        if job is None:
+            return False
+        # Not in the millisecond that it is named after: made anew in the same one, the stream would have equal cursors.
+        for _ in range(_NAME_WAITS_MAX):
+            if now_ms() > job.generation:
+                break
+            await asyncio.sleep(0.001)
+        return await self.store.remove(stream, job.generation)
 
     async def sweep(self) -> None:
         """To be called each second where `async with` is not: ends idle jobs as timed out, gives memory back."""

@@ -355,6 +355,14 @@ class Writing(Case):
             await streams.content("s")
         self.assertEqual(Cursor.parse(str(kept[0])), kept[0])
 
+    async def test_a_stream_that_is_removed_and_made_again_at_once_never_has_the_same_generation(self) -> None:
+        streams, last = Streams(MemoryStore()), 0
+        for _ in range(50):
+            _, job = await streams.create("s", user_id="u")
+            self.assertGreater(job.generation, last)
+            last = job.generation
+            await streams.remove("s")
+
 
 if __name__ == "__main__":
     unittest.main()
