@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,7 +71,13 @@ async fn serve(config: Config) -> anyhow::Result<Duration> {
         () = &mut stop => return Ok(Duration::ZERO),
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), component_sha256 = COMPONENT_SHA256, "starts");
-    println!("{}", greeting(&app, listener.local_addr()?, figures.as_ref())?);
+    let text = greeting(&app, listener.local_addr()?, figures.as_ref())?;
+    // Where nobody reads, it waits: the order to stop is heard all the same. Where nobody can read it, it serves without.
+    let said = tokio::task::spawn_blocking(move || writeln!(std::io::stdout(), "{text}"));
+    tokio::select! {
+        _ = said => {}
+        () = &mut stop => return Ok(Duration::ZERO),
+    }
     let figures = async {
         match figures {
             Some(figures) => http::metrics::accept(&app.clone(), &figures).await,

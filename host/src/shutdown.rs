@@ -64,8 +64,8 @@ impl Shutdown {
     }
 }
 
-/// From this call on SIGTERM and SIGINT end nothing by themselves. The future resolves when one of them has come `count`
-/// times since then, whether or not anybody waited at that moment.
+/// From this call on SIGTERM and SIGINT end nothing by themselves. The future resolves when they have come `count` times
+/// since then; several of one kind that come between two looks at it count once.
 #[cfg(unix)]
 pub fn signals(count: usize) -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};

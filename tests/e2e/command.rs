@@ -97,12 +97,12 @@ async fn a_signal_ends_it_gracefully() -> Result<()> {
     Ok(())
 }
 
-/// It listens, and cannot say so, because nobody reads what it prints: so it stands in the middle of its start.
+/// It listens, and cannot say so, because nobody ever reads what it prints: so it stands in the middle of its start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_in_the_middle_of_the_start_ends_it_in_order() -> Result<()> {
-    use std::io::{Read, Write};
+    use std::io::Write;
 
-    let (mut printed, mut full) = std::io::pipe()?;
+    let (_unread, mut full) = std::io::pipe()?;
     // What a pipe holds on Linux.
     full.write_all(&[b'.'; 64 << 10])?;
     let address = format!("127.0.0.1:{}", free_port()?);
@@ -112,10 +112,8 @@ async fn a_signal_in_the_middle_of_the_start_ends_it_in_order() -> Result<()> {
     until("it listens", async || Ok(TcpStream::connect(&address).await.ok())).await?;
     let id = child.id().context("it lives")?.to_string();
     ensure!(Command::new("sh").args(["-c", "kill -s TERM $0", &id]).status().await?.success());
-    let read = tokio::task::spawn_blocking(move || printed.read_to_end(&mut Vec::new()));
     let status = soon("its end", child.wait()).await??;
     assert_eq!(status.code(), Some(0), "{status}");
-    soon("the end of what it prints", read).await???;
     Ok(())
 }
 

@@ -73,8 +73,8 @@ impl Ctx {
         store.set_epoch_deadline(1);
     }
 
-    /// A running call meets a tick, or several that have passed while its thread did not run: a machine that gives it no turn
-    /// takes nothing of its time.
+    /// A running call meets a tick, or several that have passed while its thread did not run: however long a machine gives it
+    /// no turn, that takes one tick of its time.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.ticks_left = self.ticks_left.saturating_sub(1);
         if self.ticks_left == 0 { Err(Trap::Interrupt.into()) } else { Ok(UpdateDeadline::Continue(1)) }

@@ -146,11 +146,15 @@ impl Sessions {
             match self.compare(stream, live, head).await {
                 Ok(Standing::Current) => live.unconfirmed = false,
                 Ok(Standing::Behind | Standing::Ahead) => *place = None,
-                Err(failure @ Failure::Store(_)) => return Err(failure),
-                // Its instance is dead, and would be each time: then no other session would ever be confirmed, or dropped.
+                Err(failure @ Failure::Store(StoreError::Unavailable(_))) => return Err(failure),
+                // What only it knows is kept with it. The others are looked at, or none would ever be dropped.
+                Err(Failure::Store(error)) => {
+                    tracing::warn!(%stream, %error, "session kept: the store does not take it")
+                }
+                // Its instance is dead, and would be each time.
                 Err(failure) => {
-                    tracing::error!(%stream, error = %failure, "session dropped: it cannot say what it has written");
                     *place = None;
+                    self.after_trap(stream, failure).await;
                 }
             }
         }

@@ -114,7 +114,8 @@ async fn create(app: &App, group: GroupKey<'_>, query: &Query) -> Result<Respons
     Ok(answer::json(status, object.end()))
 }
 
-/// `DELETE`: 204, whether it was there or not.
+/// `DELETE`: 204, whether it was there or not. Until it is answered it may be done again: a group that somebody else makes
+/// of the same name in the same generation meanwhile may go with it.
 async fn delete(app: &App, group: GroupKey<'_>) -> Result<Response, Problem> {
     let patience = app.patience();
     // Held to one generation by those too who are held to none: the first attempt may have been done although its answer
