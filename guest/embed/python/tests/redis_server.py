@@ -76,11 +76,15 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+# Bytes of a piece: fewer than the shortest answer to a question for a row.
+_TRICKLE = 16
+
+
 class Way:
     """A way to a server: `cut` drops all that go over it, and lets nobody in until `mend`.
 
     `accepted` counts those who came. `lose`: of so many commands that contain `losing` the answer is lost, with the
-    connection. `lost` counts them.
+    connection. `lost` counts them. `trickle_s`: answers come in pieces of some bytes, so far apart.
     """
 
     def __init__(self, server: Server) -> None:
@@ -88,7 +92,7 @@ class Way:
         self.path = f"{server.path}-way"
         self.url = f"unix://{self.path}"
         self.lose, self.lost, self.losing = 0, 0, b"EVALSHA"
-        self.accepted = 0
+        self.accepted, self.trickle_s = 0, 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Server | None = None
@@ -141,6 +145,10 @@ class Way:
                 if losing:
                     self.lost += 1
                     return
+                while self.trickle_s and piece:
+                    writer.write(piece[:_TRICKLE])
+                    piece = piece[_TRICKLE:]
+                    await asyncio.sleep(self.trickle_s)
                 writer.write(piece)
                 await writer.drain()
 

@@ -14,9 +14,10 @@ from redis.exceptions import ConnectionError
 
 from limits import PATIENCE_S, Case
 from over_redis import OverWay, is_, replica, until
-from rejoin_core import Closed, MemoryStore, Producer, Refused, Streams
+from redis_server import Server
+from rejoin_core import Closed, MemoryStore, Overloaded, Producer, Refused, Streams
 from rejoin_core.redis import RedisStore
-from rejoin_core.redis.link import CONNECTIONS_MAX
+from rejoin_core.redis.link import CONNECTIONS_MAX, Away
 from support import Distant, delta, read, take
 
 NEVER_S = 3600.0
@@ -185,6 +186,11 @@ class InRedis(OverWay):
         await super().asyncSetUp()
         self.addCleanup(self.server.go_on)
 
+    def patient(self, url: str = "") -> RedisStore:
+        """No command and no handshake of it ends by itself."""
+        with mock.patch("rejoin_core.redis.link._ANSWER_MAX_S", NEVER_S):
+            return RedisStore(url or self.way.url)
+
     async def test_a_store_closes_at_any_step_while_channels_are_asked_for_and_left(self) -> None:
         async def nothing() -> None:
             pass
@@ -260,18 +266,70 @@ class InRedis(OverWay):
         await store.close()
 
     async def test_a_store_that_is_closed_connects_no_more(self) -> None:
-        store = RedisStore(self.way.url)
+        store = self.patient()
         self.server.pause()
         # More than there are connections: the others wait for one.
         asking = [asyncio.create_task(store.job(f"s{at}")) for at in range(40)]
         before = self.way.accepted
         await until(lambda: is_(lambda: self.way.accepted == before + CONNECTIONS_MAX))
-        await store.close()
+        with mock.patch("rejoin_core.redis.link._CLOSE_MAX_S", NEVER_S):
+            self.assertIsNone(await outcome(asyncio.create_task(store.close())))
         await until(lambda: is_(lambda: not self.way.connections))
         self.assertEqual(self.way.accepted, before + CONNECTIONS_MAX)
         self.server.go_on()
         for task in asking:
             self.assertIsInstance(await outcome(task), Closed)
+
+    async def test_a_close_at_any_step_of_a_handshake_that_is_silent_waits_for_no_time_out(self) -> None:
+        server = Server(tcp=True)
+        self.addCleanup(server.stop)
+        server.pause()
+        for url in (f"unix://{server.path}", server.url):
+            for at in some_steps(40):
+                with self.subTest(url=url, steps=at), mock.patch("rejoin_core.redis.link._CLOSE_MAX_S", NEVER_S):
+                    store = self.patient(url)
+                    asking = asyncio.create_task(store.job("s"))
+                    await steps(at)
+                    self.assertIsNone(await outcome(asyncio.create_task(store.close())))
+                    self.assertIsInstance(await outcome(asking), Closed)
+
+    async def test_commands_that_are_left_under_way_are_bounded(self) -> None:
+        store = self.patient()
+        self.server.pause()
+        with mock.patch("rejoin_core.redis.link._UNDER_WAY_MAX", 40):
+            for at in range(40):
+                asking = asyncio.create_task(store._link.run("GET", f"k{at}"))
+                await steps(1)
+                asking.cancel()
+                self.assertIsInstance(await outcome(asking), asyncio.CancelledError)
+            for more in (store._link.run("GET", "more"), store._link.rows(["more"], ["gen"])):
+                refused = await outcome(asyncio.ensure_future(more))
+                self.assertIsInstance(refused, Overloaded)
+                self.assertIn("40 commands wait for Redis already: ask again once it answers", str(refused))
+            self.server.go_on()
+            await until(lambda: is_(lambda: not store._link._under_way))
+            self.assertIsNone(await store._link.run("GET", "more"))
+        await store.close()
+
+    async def test_rows_that_trickle_in_are_given_up_together_and_their_connection_is_cut(self) -> None:
+        keys = 256 * ["rejoin:{s}:job"]
+        async with RedisStore(self.way.url) as store:
+            await store.job("s")
+            # Each answer comes in time; all of them would take a minute.
+            self.way.trickle_s = 0.25
+            with mock.patch("rejoin_core.redis.link._ROWS_MAX_S", 0.5):
+                failed = await outcome(asyncio.create_task(store._link.rows(keys, ["gen", "head", "rev"])))
+                self.assertIsInstance(failed, Away)
+                self.assertIn("together", str(failed))
+                await until(lambda: is_(lambda: not self.way.connections))
+                # Nor does it go on where nobody waits any longer.
+                left = asyncio.create_task(store._link.rows(keys, ["gen", "head", "rev"]))
+                await until(lambda: is_(lambda: self.way.connections == 1))
+                left.cancel()
+                await until(lambda: is_(lambda: not store._link._under_way))
+            self.way.trickle_s = 0.0
+            self.assertEqual(store._link._pool._in_use_connections, set())
+            self.assertIsNone(await store.job("s"))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,16 @@ def ending(kind: type, is_closed: Callable[[], bool], made: set[Any]) -> type:
             finally:
                 if self._writer:
                     made.add(self)
+            await self._stay_open()
+
+        async def on_connect(self) -> None:
+            # Of a socket redis-py calls it inside `_connect`: whoever closes must find it before.
+            made.add(self)
+            await self._stay_open()
+            await super().on_connect()
+
+        async def _stay_open(self) -> None:
+            # The link was closed while this one was made.
             if is_closed():
                 await self.disconnect()
                 raise ConnectionError("the store is closed")

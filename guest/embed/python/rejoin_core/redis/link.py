@@ -33,6 +33,10 @@ T = TypeVar("T")
 CONNECTIONS_MAX = 16
 # A server that says nothing for this long counts as unreachable.
 _ANSWER_MAX_S = 5.0
+# Of many answers together: each of them has `_ANSWER_MAX_S`.
+_ROWS_MAX_S = 10.0
+# Whoever is cancelled leaves a command under way.
+_UNDER_WAY_MAX = 65_536
 _AGAIN_MIN_S, _AGAIN_MAX_S = 0.02, 0.5
 # Of what is under way when the link is closed.
 _CLOSE_MAX_S = 5.0
@@ -92,9 +96,12 @@ class Link:
         self._under_way: set[asyncio.Future[Any]] = set()
         self.db = int(self._pool.connection_kwargs.get("db") or 0)
 
-    def _check_open(self) -> None:
+    def _check_begins(self) -> None:
         if self.closed:
             raise _closed()
+        if len(self._under_way) >= _UNDER_WAY_MAX:
+            many = f"{_UNDER_WAY_MAX} commands wait for Redis already"
+            raise Overloaded(f"{many}: ask again once it answers, or ask less at a time")
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Repeats what had no answer; tickets make that harmless. Errors: `Unavailable`, `Closed`, `Overloaded`."""
@@ -111,7 +118,7 @@ class Link:
 
     async def once(self, *words: str | bytes) -> Any:
         """One command, asked once. None where a key holds something else than it should."""
-        self._check_open()
+        self._check_begins()
         try:
             return await self._whole(self._redis.execute_command(*words))
         except NoScriptError:
@@ -158,12 +165,12 @@ class Link:
 
     async def rows(self, keys: Sequence[str], columns: Sequence[str]) -> list[Any]:
         """The same columns of many hashes, asked once and at once; an exception in place of one that failed."""
-        self._check_open()
+        self._check_begins()
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.execute_command("HMGET", key, *columns)
         try:
-            found: list[Any] = await self._whole(pipeline.execute(raise_on_error=False))
+            found: list[Any] = await self._whole(_in_time(pipeline))
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             raise _meaning(error) from error
         return found
@@ -188,6 +195,19 @@ class Link:
         # Not by the pool's own `disconnect`: it comes a step later, when a command may have taken one of them.
         for connection in list(connections):
             await connection.disconnect()
+
+
+async def _in_time(pipeline: Any) -> Any:
+    """The answers to all of it. Errors: `TimeoutError` where they are not all there within `_ROWS_MAX_S`."""
+    asking = asyncio.ensure_future(pipeline.execute(raise_on_error=False))
+    try:
+        _, late = await asyncio.wait({asking}, timeout=_ROWS_MAX_S)
+    finally:
+        # Cancelled in the middle redis-py cuts the connection: what comes yet would be taken for the answer to others.
+        await end({asking})
+    if late:
+        raise TimeoutError(f"its answers together took more than {_ROWS_MAX_S:g} s")
+    return asking.result()
 
 
 # What the end of a connection is told by.
