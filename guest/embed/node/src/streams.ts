@@ -5,7 +5,7 @@ import { Rooms, type RoomsOptions } from "./rooms.js";
 import { Shared } from "./shared.js";
 import type { Limits, Producer, Pushed } from "./session.js";
 import { LIFETIMES, type Store } from "./store/store.js";
-import { type Dialect, type Translated, Translator, wholeLines } from "./translator.js";
+import { type Dialect, type Translated, Translator, opened, wholeLines } from "./translator.js";
 import { type Cursor, type Job, Overloaded, Refused, Unavailable, checkStream, endsWith, isTerminal, json, lines, records } from "./types.js";
 
 /** Milliseconds for which the name of a generation may be ahead of the clock. */
@@ -88,6 +88,7 @@ export class Streams {
    */
   async appendBody(stream: string, dialect: Dialect, body: AsyncIterable<Uint8Array | string>, { generation }: { generation?: number } = {}): Promise<{ appended: number; last?: Cursor }> {
     if (this.#bodies.size >= this.#bodiesMax) throw new Overloaded(`${this.#bodies.size} bodies are read already: raise bodiesMax`);
+    const { pieces, leave } = opened(body);
     const translator = new Translator(dialect);
     const done: { appended: number; last?: Cursor } = { appended: 0 };
     // One body never feeds two generations.
@@ -106,7 +107,7 @@ export class Streams {
         }
         if (bad) throw new Refused("invalid", `line ${bad.line} of the body: ${bad.reason}`);
       });
-    const texts = wholeLines(body);
+    const texts = wholeLines(pieces);
     let stop: (error: Error) => void = () => {};
     // A model that says nothing does not hold a host that closes.
     const next = (): Promise<IteratorResult<string>> =>
@@ -126,6 +127,7 @@ export class Streams {
       return done;
     } finally {
       this.#bodies.delete(end);
+      leave();
       // Nor does one that does not hear that nobody reads it any more.
       texts.return(undefined).catch(() => {});
       translator.close();

@@ -1,3 +1,4 @@
+import type { ReadableStream, ReadableStreamDefaultReader } from "node:stream/web";
 import type { Translated as Given, Translator as Translation } from "../generated/browser/rejoin.js";
 import { foldingInstance, refusing } from "./folding.js";
 import { Refused, string, whole } from "./types.js";
@@ -43,6 +44,24 @@ export class Translator {
 
 const translated = ({ records, bad }: Given): Translated => ({ records, ...(bad && { bad }) });
 
+type Body = AsyncIterable<Uint8Array | string>;
+
+/**
+ * The pieces of a body, and `leave`, which gives it up whatever it waits for: the iterator of a stream would wait for the next piece,
+ * which may never come. A body that is neither a web stream nor one of Node has only its iterator.
+ */
+export function opened(body: Body): { pieces: Body; leave: () => void } {
+  const stream = body as Body & Partial<ReadableStream<Uint8Array | string> & { destroy: () => void }>;
+  if (typeof stream.getReader !== "function") return { pieces: body, leave: () => stream.destroy?.() };
+  const web = body as ReadableStream<Uint8Array | string>;
+  let reader: ReadableStreamDefaultReader<Uint8Array | string> | undefined;
+  async function* pieces(): AsyncGenerator<Uint8Array | string> {
+    reader = web.getReader();
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) yield piece.value;
+  }
+  return { pieces: pieces(), leave: () => void (reader ?? web).cancel().catch(() => {}) };
+}
+
 /** Characters of one line of a provider's body. */
 const LINE_MAX = 8 * 1024 * 1024;
 
@@ -51,7 +70,7 @@ const LINE_MAX = 8 * 1024 * 1024;
  *
  * Errors: `invalid` for what is not UTF-8, or a line that has no end.
  */
-export async function* wholeLines(body: AsyncIterable<Uint8Array | string>): AsyncGenerator<string> {
+export async function* wholeLines(body: Body): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let rest = "";
   for await (const piece of body) {

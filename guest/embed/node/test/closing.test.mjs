@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { connect } from "node:net";
+import { connect, createServer as createListener } from "node:net";
 import { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { MemoryStore, Overloaded, Streams, Unavailable, subscribe } from "rejoin-embed";
 import { RedisStore } from "rejoin-embed/redis";
 import { instanceForSession } from "../dist/component.js";
 import { answer, until } from "./support/index.mjs";
-import { freePort, proxyOf, startRedis } from "./support/redis.mjs";
+import { fakeRedis, freePort, proxyOf, startRedis } from "./support/redis.mjs";
 import { after, before, test } from "./support/test.mjs";
 
 let redis;
@@ -125,6 +125,109 @@ test("so many commands wait for Redis, and no more; whoever waits is told when t
   await assert.rejects(store.head("s"), /closed/);
 });
 
+/** What is answered to `head` of a stream that there is not. */
+const NONE = `*8\r\n${"$-1\r\n".repeat(8)}`;
+test("so many commands wait for an answer of Redis, and no more", async () => {
+  let isSilent = false;
+  const fake = await fakeRedis((socket) => isSilent || socket.write(NONE));
+  const store = new RedisStore({ url: fake.url });
+  try {
+    await store.head("s");
+    isSilent = true;
+    const waiting = Array.from({ length: 65_536 }, () => store.head("s").catch((error) => error));
+    await assert.rejects(store.head("s"), Overloaded);
+    await store.close();
+    // Sending so many may take longer than any of them waits.
+    for (const error of await Promise.all(waiting)) assert.ok(error instanceof Unavailable, error.message);
+  } finally {
+    fake.stop();
+  }
+});
+
+const heads = (store, count) => Promise.all(Array.from({ length: count }, () => store.head("s").then(() => "answered", ({ message }) => message)));
+/** That nothing else came in place of an answer. */
+const areLate = (said) => {
+  for (const one of said) assert.match(one, /^answered$|^Redis cannot be reached: (it does not answer|connections to it drop)$/);
+};
+
+test("a Redis that answers, but slower than it is asked, is not asked more and more: its connection is dropped", async () => {
+  const fake = await fakeRedis(() => {});
+  const store = new RedisStore({ url: fake.url });
+  const slow = setInterval(() => {
+    for (const { socket, taken, isOpen } of fake.connections) if (taken > 0 && isOpen) socket.write(NONE);
+  }, 1000);
+  try {
+    areLate(await heads(store, 2000));
+    await until("its connection is dropped", () => fake.connections.some(({ taken, isOpen }) => taken >= 1024 && !isOpen));
+  } finally {
+    clearInterval(slow);
+    await store.close();
+    fake.stop();
+  }
+});
+
+test("late commands that were answered in the end do not count", async () => {
+  // Answers come together, later than anybody waits for them: what was asked between is answered with them.
+  const held = [];
+  let isSlow = true;
+  const fake = await fakeRedis((socket, [name]) => {
+    if (name !== "hmget") socket.write("+OK\r\n");
+    else if (isSlow) held.push(socket);
+    else socket.write(NONE);
+  });
+  const store = new RedisStore({ url: fake.url });
+  // Not silent, though.
+  const alive = setInterval(() => held.length > 1 && held.pop().write(NONE), 500);
+  try {
+    for (let round = 0; round < 2; round += 1) {
+      isSlow = true;
+      areLate(await heads(store, 700));
+      for (const socket of held.splice(0)) socket.write(NONE);
+      isSlow = false;
+      assert.deepEqual(await heads(store, 1), ["answered"]);
+    }
+    assert.deepEqual(fake.connections.map(({ isOpen }) => isOpen), [true, true], "those that there were first");
+  } finally {
+    clearInterval(alive);
+    await store.close();
+    fake.stop();
+  }
+});
+
+test("so many channels are asked for without an answer, and no more: the next connection asks for those that are left", async () => {
+  const channels = [];
+  const fake = await fakeRedis((socket, [name, ...of]) => {
+    // What the first had been told comes yet when another stands.
+    const isFirst = fake.connections.slice(0, 2).some((one) => one.socket === socket);
+    if (name === "subscribe" && !isFirst) channels.push(...of);
+  });
+  const store = new RedisStore({ url: fake.url });
+  try {
+    await until("both connections stand", () => fake.connections.length === 2);
+    store.follow("first", () => {});
+    await until("it listens", () => fake.connections.some(({ taken }) => taken > 0) || void store.follow("more", () => {})());
+    for (let at = 0; at < 40_000; at += 1) store.follow(`s-${at}`, () => {})();
+    await until("another connection asks", () => channels.length > 0);
+    assert.deepEqual(channels, ["rejoin:{first}:wake"]);
+    for (const { taken } of fake.connections) assert.ok(taken <= 65_536, `${taken} commands`);
+  } finally {
+    await store.close();
+    fake.stop();
+  }
+});
+
+test("a server that drops who comes is told as that, not in words of the client about itself", async () => {
+  const dropping = createListener((socket) => socket.on("error", () => {}).once("data", () => socket.destroy())).listen(0, "127.0.0.1");
+  await once(dropping, "listening");
+  const store = new RedisStore({ url: `redis://127.0.0.1:${dropping.address().port}` });
+  try {
+    await assert.rejects(store.head("s"), { message: "Redis cannot be reached: connections to it drop" });
+  } finally {
+    await store.close();
+    dropping.close();
+  }
+});
+
 test("a Redis that refuses who asks says so at once, and what names no Redis is refused", async () => {
   const store = new RedisStore({ url: redis.url.replace("//", "//nobody:wrong@") });
   const streams = new Streams({ store, storeWaitMs: 600_000 });
@@ -225,6 +328,23 @@ test("a host that closes waits for no body, whether it says nothing or does not 
   await streams.close();
   await assert.rejects(body, /this host is closed/);
   await assert.rejects(streams.appendBody("s", "events", silent()), /this host is closed/);
+});
+
+test("bodies that say nothing any more do not keep a process whose host has closed", async () => {
+  const model = createServer((_, response) => void response.write(`data: ${answer(1)[0]}\n\n`)).listen(0, "127.0.0.1");
+  await once(model, "listening");
+  const program = fileURLToPath(new URL("support/silent-body.mjs", import.meta.url));
+  const child = spawn(process.execPath, [program, `http://127.0.0.1:${model.address().port}/`], { stdio: ["ignore", "pipe", "inherit"] });
+  const late = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  try {
+    let said = "";
+    child.stdout.on("data", (some) => (said += some));
+    assert.deepEqual([await once(child, "close"), said], [[0, null], "this host is closed\n".repeat(3)]);
+  } finally {
+    clearTimeout(late);
+    model.closeAllConnections();
+    model.close();
+  }
 });
 
 test("a host that closes while commands are under way gives their sessions back, and those that wait are told", async () => {

@@ -1,8 +1,9 @@
 /**
  * The way to one Redis: a connection for commands and one that listens, each made again as often as it takes.
  *
- * ioredis keeps two queues of its own, for commands without a connection and for those without an answer. Neither has a bound, and
- * what stands in them outlives a close. So both are off: what cannot be sent, or loses its connection, fails there at once, and waits here.
+ * ioredis keeps two queues of its own without a bound. The one for commands without a connection is off: they wait here. The one for
+ * commands without an answer cannot be, and keeps even those that nobody waits for any more: so many are under way at a time, and so
+ * many late on one connection. What loses its connection leaves that queue at once, and is sent again from here.
  */
 import { Redis, type RedisOptions } from "ioredis";
 import { Overloaded, Unavailable } from "../types.js";
@@ -10,8 +11,10 @@ import { failed, wasDemoted } from "./redis-wire.js";
 
 /** A connection on which nothing is said for this long, though something was asked, is dropped; and nobody waits longer for one. */
 const ANSWER_MAX_MS = 5_000;
-/** Commands that wait for a connection. */
-const WAITING_MAX = 65_536;
+/** Commands that wait, for a connection or for an answer; and as many to the connection that listens. */
+const ASKED_MAX = 65_536;
+/** Commands on one connection that had no answer in time, nor has any after them: it is dropped. */
+const LATE_MAX = 1_024;
 /** What a connection that is given up may still take to end. */
 const DISCONNECT_MS = 100;
 const AGAIN_MIN_MS = 50;
@@ -34,6 +37,10 @@ export class Link {
   /** Why there is no connection. */
   #why: Error | undefined;
   #closed = false;
+  /** Commands that somebody waits for. */
+  #asked = 0;
+  /** Commands to the listener without an answer. */
+  #told = 0;
   #ping: NodeJS.Timeout;
 
   constructor(url: string, { heard, again }: Listening) {
@@ -78,6 +85,17 @@ export class Link {
    * without an answer in time and at once when the link is closed, `Overloaded`, and what {@link failed} makes of an answer.
    */
   async ask<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
+    if (this.#closed) throw closed();
+    if (this.#asked >= ASKED_MAX) throw new Overloaded(`${ASKED_MAX} commands wait for Redis already`);
+    this.#asked += 1;
+    try {
+      return await this.#answer(command);
+    } finally {
+      this.#asked -= 1;
+    }
+  }
+
+  async #answer<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
     for (const until = Date.now() + ANSWER_MAX_MS; ; ) {
       if (!this.isUp) await this.#connected(until);
       try {
@@ -86,7 +104,7 @@ export class Link {
         const { name, message } = error as Error;
         if (this.#closed) throw closed();
         if (name === "ReplyError") throw failed(message, error);
-        if (this.isUp || Date.now() >= until) throw this.#away(message === LATE ? "it does not answer" : "connections to it drop", error);
+        if (this.isUp || Date.now() >= until) throw this.#away(ofClient(message), error);
       }
     }
   }
@@ -111,11 +129,16 @@ export class Link {
 
   /** Only to a connection that stands: the next one asks for all channels. Never fails. */
   async #tellListener(command: (listener: Redis) => Promise<unknown>): Promise<void> {
-    if (isUp(this.#listener)) await sent(this.#listener, command).catch(() => {});
+    if (!isUp(this.#listener)) return;
+    if (this.#told >= ASKED_MAX) return this.#listener.disconnect(true);
+    this.#told += 1;
+    await sent(this.#listener, command).catch(() => {});
+    this.#told -= 1;
   }
 
   #failed(error: Error): void {
-    this.#why = error;
+    const isTold = error.name === "ReplyError" || "code" in error;
+    this.#why = isTold ? error : new Error(ofClient(error.message), { cause: error });
     // What no other attempt mends is told at once.
     if (isFinal(error)) for (const go of [...this.#waiting]) go(failed(error.message, error));
   }
@@ -125,9 +148,7 @@ export class Link {
   }
 
   #connected(until: number): Promise<void> {
-    if (this.#closed) throw closed();
     if (this.#why && isFinal(this.#why)) throw failed(this.#why.message, this.#why);
-    if (this.#waiting.size >= WAITING_MAX) throw new Overloaded(`${WAITING_MAX} commands wait for Redis already`);
     return new Promise((resolve, reject) => {
       const go = (error?: Error): void => {
         clearTimeout(late);
@@ -135,7 +156,7 @@ export class Link {
         if (error) reject(error);
         else resolve();
       };
-      const late = setTimeout(() => go(this.#away("it does not answer", this.#why)), until - Date.now());
+      const late = setTimeout(() => go(this.#away(ofClient(LATE), this.#why)), until - Date.now());
       this.#waiting.add(go);
     });
   }
@@ -143,19 +164,32 @@ export class Link {
 
 /** What the client says of a command that had no answer within `commandTimeout`. */
 const LATE = "Command timed out";
+/** What it means that a command has failed of which neither Redis nor the system says why: what the client says is about itself. */
+const ofClient = (message: string): string => (message === LATE ? "it does not answer" : "connections to it drop");
 const closed = (): Unavailable => new Unavailable("this store is closed");
 const isFinal = (error: Error): boolean => !(failed(error.message) instanceof Unavailable);
 const isUp = (redis: Redis): boolean => redis.status === "ready" && redis.stream.writable;
 
-/** What is answered to `command` on the present connection; one that says nothing at all in that time is dropped. */
+/** How many late commands each connection holds. */
+const lateOn = new WeakMap<object, number>();
+
+/** What is answered to `command` on the present connection; one that says nothing at all in that time, or is that far behind, is dropped. */
 async function sent<T>(redis: Redis, command: (redis: Redis) => Promise<T>): Promise<T> {
   const { stream } = redis;
   const { bytesRead } = stream;
   try {
-    return await command(redis);
+    const answer = await command(redis);
+    // In the order of the commands: with one in time, all that were late before have had theirs.
+    lateOn.delete(stream);
+    return answer;
   } catch (error) {
-    const isSilent = (error as Error).message === LATE && stream.bytesRead === bytesRead;
-    if (isSilent && redis.stream === stream && stream.writable) redis.disconnect(true);
+    const { name, message } = error as Error;
+    if (name === "ReplyError") lateOn.delete(stream);
+    if (message !== LATE) throw error;
+    const behind = (lateOn.get(stream) ?? 0) + 1;
+    lateOn.set(stream, behind);
+    const isLost = stream.bytesRead === bytesRead || behind >= LATE_MAX;
+    if (isLost && redis.stream === stream && stream.writable) redis.disconnect(true);
     throw error;
   }
 }

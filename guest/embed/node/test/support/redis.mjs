@@ -86,3 +86,60 @@ export async function proxyOf(port, pass = (bytes, _client, server) => server.wr
     },
   };
 }
+
+/**
+ * What looks like a Redis until a connection stands, and does then with each command what `take(socket, words)` does. `connections`:
+ * for each that there was, how many commands came after that, and whether it is open.
+ */
+export async function fakeRedis(take) {
+  const connections = [];
+  const fake = createServer((socket) => {
+    const connection = { taken: 0, isOpen: true, socket };
+    connections.push(connection);
+    socket.on("error", () => {}).on("close", () => (connection.isOpen = false));
+    let text = "";
+    socket.on("data", (bytes) => {
+      text += bytes.toString("latin1");
+      let from = 0;
+      for (let found; (found = commandAt(text, from)); from = found.end) {
+        const [name] = found.words;
+        if (name === "info") socket.write("$9\r\nloading:0\r\n");
+        else if (name === "client") socket.write("+OK\r\n");
+        else {
+          connection.taken += 1;
+          take(socket, found.words);
+        }
+      }
+      text = text.slice(from);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(fake, "listening");
+  return {
+    url: `redis://127.0.0.1:${fake.address().port}`,
+    connections,
+    stop() {
+      for (const { socket } of connections) socket.destroy();
+      fake.close();
+    },
+  };
+}
+
+/** The command that begins there, and where it ends; none when it has not come yet. */
+function commandAt(text, from) {
+  const words = [];
+  const number = (at, sign) => {
+    const end = text.indexOf("\r\n", at);
+    if (end < 0) return undefined;
+    if (text[at] !== sign) throw new Error(`no command: ${JSON.stringify(text.slice(at, at + 100))}`);
+    return { is: Number(text.slice(at + 1, end)), end: end + 2 };
+  };
+  const count = number(from, "*");
+  let at = count?.end;
+  for (let left = count?.is; left > 0; left -= 1) {
+    const length = number(at, "$");
+    if (!length || text.length < length.end + length.is + 2) return undefined;
+    words.push(text.slice(length.end, length.end + length.is));
+    at = length.end + length.is + 2;
+  }
+  return count && { words, end: at };
+}
