@@ -1,9 +1,11 @@
 // Two Node replicas over one Redis.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { Streams, subscribe } from "rejoin-embed";
 import { RedisStore } from "rejoin-embed/redis";
+import scripts from "../generated/scripts.js";
 import { answer, follow, readAll, until } from "./support/index.mjs";
 import { proxyOf, startRedis } from "./support/redis.mjs";
 import { after, before, test } from "./support/test.mjs";
@@ -158,6 +160,27 @@ test("a generation ends, for who has written it and for others, though Redis has
     await redis.client.config("SET", "maxmemory", "0");
   }
   assert.equal(JSON.parse((await readAll(`${here.url}full-2`)).at(-1).data).aborted, true);
+});
+
+test("what Redis has accepted is accepted, though it has no memory left to note it in the index", async () => {
+  const place = createHash("sha1").update(scripts.place).digest("hex");
+  let refused = 0;
+  const proxy = await proxyOf(redis.port, (bytes, client, server) => {
+    if (!bytes.includes(place)) return void server.write(bytes);
+    refused += 1;
+    client.write("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+  });
+  const { streams, url } = await replica({ url: proxy.url });
+  try {
+    await streams.create("unplaced", {}, { userId: "u" });
+    await streams.append("unplaced", answer(2));
+    assert.equal((await streams.complete("unplaced")).status, "complete");
+    assert.equal((await readAll(`${url}unplaced`)).length, 3);
+    assert.ok(refused >= 2, `${refused} refused`);
+  } finally {
+    await streams.close();
+    await proxy.stop();
+  }
 });
 
 test("channels are asked for again until it succeeds, however often the connection drops", async () => {

@@ -1,7 +1,7 @@
 /** The store in Redis that the Rust host has too: the same keys, the same scripts, the same messages. One server (7 or newer). */
 import { createHash, randomBytes } from "node:crypto";
 import scripts from "../../generated/scripts.js";
-import { type Cursor, type Job, Overloaded, type Status, isTerminal, parseCursor } from "../types.js";
+import { type Cursor, type Job, Overloaded, type Status, Unavailable, isTerminal, parseCursor } from "../types.js";
 import { Link } from "./redis-link.js";
 import { base36, failed, kindDigits, placeText, readEntry, readJob, readWake, rowColumns, ticketText, whole } from "./redis-wire.js";
 import { type Append, type Head, LIFETIMES, type Lifetimes, type Page, type Rescue, type Store, type Ticket, type Wake, type Written } from "./store.js";
@@ -169,16 +169,12 @@ export class RedisStore implements Store {
       case "P": {
         const [generation, revision, status, created, due] = words;
         const user = answer.split(" ").slice(6).join(" ");
-        await this.#place(stream, now, `${generation} ${revision} ${status} ${created} ${user}`, String(due));
+        await unlessAway(this.#place(stream, now, `${generation} ${revision} ${status} ${created} ${user}`, String(due)));
         return { is: "accepted" };
       }
       case "A": {
         // The first attempt of a repeat may have ended before the index was told.
-        if (mustPlace) {
-          const row = await this.#row(stream);
-          const job = this.#jobOf(row);
-          if (job) await this.#place(stream, now, placeText(job), String(this.#dueMs(row, job.status)));
-        }
+        if (mustPlace) await unlessAway(this.#placeAgain(stream, now));
         return { is: "accepted" };
       }
       case "N":
@@ -194,6 +190,12 @@ export class RedisStore implements Store {
       default:
         throw failed(kind === "E" ? answer.slice(2) : `a script answered ${answer}`);
     }
+  }
+
+  async #placeAgain(stream: string, now: number): Promise<void> {
+    const row = await this.#row(stream);
+    const job = this.#jobOf(row);
+    if (job) await this.#place(stream, now, placeText(job), String(this.#dueMs(row, job.status)));
   }
 
   async #place(stream: string, now: number, place: string, due: string): Promise<void> {
@@ -322,6 +324,13 @@ export class RedisStore implements Store {
     clearTimeout(late);
     this.#link.close();
   }
+}
+
+/** The row is the truth, and accepted: where the index cannot be told of it, the intent that stands there makes a sweep do it within seconds. */
+async function unlessAway(placed: Promise<void>): Promise<void> {
+  await placed.catch((error: Error) => {
+    if (!(error instanceof Unavailable || error instanceof Overloaded)) throw error;
+  });
 }
 
 /** The number of the database. Errors: what is no address of a Redis. */
